@@ -1,0 +1,86 @@
+"""How work reaches a machine: the Shell (four verbs and a tunnel) and the Runner (jobs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from gpuctl.models import Artifact, Event, Job
+
+# bytes so far, bytes in all
+OnBytes = Callable[[int, int], None]
+
+LOST = -1
+"""Exit code of a command whose connection went away: lost, never failed (feasibility.md §1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished command left. `exit_code` is LOST when the connection went first."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Process(Protocol):
+    """A command that is running on the machine."""
+
+    def write(self, data: bytes) -> None: ...
+    def close_stdin(self) -> None: ...
+    def lines(self) -> Iterator[str]:
+        """Lines of stdout as they come. Raises ConnectionFailed when nothing at all, not even a
+        keep-alive, came for the shell's silence limit, or when the link died before the exit."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> int: ...
+    def stderr_text(self) -> str: ...
+    def close(self) -> None: ...
+
+
+class Shell(Protocol):
+    """One connection to a machine. Commands are argv lists, quoted in one place (quoting.py)."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed: ...
+
+    def start(self, argv: Sequence[str]) -> Process: ...
+
+    def put(self, source: Path, target: str, *, on_bytes: OnBytes | None = None) -> None:
+        """Writes `target`.part, then renames. Raises TransferFailed."""
+        ...
+
+    def get(
+        self, source: str, target: Path, *, size: int | None = None, on_bytes: OnBytes | None = None
+    ) -> None:
+        """Resumes a `target`.part, then renames. Raises TransferFailed, NotFound."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Runner(Protocol):
+    """How a job reaches a worker, whatever the transport."""
+
+    def submit(self, job: Job) -> Iterator[Event]:
+        """Puts the job (once per id) and follows it. Raises ConnectionFailed when the link dies;
+        the job goes on, and `attach` replays what was missed."""
+        ...
+
+    def attach(self, workload: str, job_id: str, *, from_seq: int = 0) -> Iterator[Event]: ...
+    def cancel(self, workload: str, job_id: str) -> bool: ...
+    def fetch(
+        self, artifact: Artifact, target: Path, *, on_bytes: OnBytes | None = None
+    ) -> None: ...

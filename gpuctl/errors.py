@@ -143,7 +143,9 @@ class JobFailed(GpuctlError):
         hint: str | None = None,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, details={**(details or {}), "worker_code": worker_code})
+        super().__init__(
+            message, hint=hint, details={**(details or {}), "worker_code": worker_code}
+        )
         self.worker_code = worker_code
 
 

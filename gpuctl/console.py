@@ -8,10 +8,13 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gpuctl.errors import GpuctlError, UsageError
 from gpuctl.models import Secret
+
+if TYPE_CHECKING:
+    from gpuctl.console_live import LiveLine
 
 SCHEMA = "gpuctl/1"
 
@@ -88,7 +91,7 @@ class Console:
         self._err_color = wants_color(environ, self._err, self.options.color)
         self._is_live = self._err.isatty() and environ.get("TERM") != "dumb"
         self._last_step = ""
-        self._line_open = False
+        self._live: LiveLine | None = None
 
     # What a command needs to know about its surroundings.
 
@@ -167,7 +170,7 @@ class Console:
             return
         self._last_step = text
         if self._is_live:
-            self._live(self.style("› ", "cyan") + text)
+            self._live_line().step(text)
         else:
             self._error_line(text)
 
@@ -189,25 +192,22 @@ class Console:
         if not total:
             self.step(f"{stage} {done:g}")
             return
-        share = min(1.0, done / total)
         if self._is_live:
-            filled = round(share * 24)
-            bar = self.style("━" * filled, "green") + self.style("━" * (24 - filled), "dim")
-            self._live(f"{self.style('› ', 'cyan')}{stage} {bar} {done:g}/{total:g}")
-        elif int(share * 4) > int(max(0.0, (done - 1) / total) * 4):
+            self._live_line().bar(stage, done, total)
+        elif int(done / total * 4) > int(max(0.0, done - 1) / total * 4):
             self._error_line(f"{stage} {done:g}/{total:g}")
 
     # questions
 
     def confirm(self, question: str, *, flag: str = "--yes") -> bool:
-        """Asks y/N. --yes answers yes; where nobody can answer it raises UsageError naming `flag`."""
+        """Asks y/N; --yes says yes. Raises UsageError naming `flag` where nobody can answer."""
         if self.options.yes:
             return True
         answer = self._ask(f"{question} [y/N] ", flag)
         return answer.strip().lower() in ("y", "yes")
 
     def choose(self, question: str, choices: Mapping[str, str], *, flag: str) -> str:
-        """Asks for one of `choices` (letter → meaning). Raises UsageError where nobody can answer."""
+        """Asks for a letter of `choices`. Raises UsageError where nobody can answer."""
         listed = ", ".join(f"[{letter}] {meaning}" for letter, meaning in choices.items())
         while True:
             answer = self._ask(f"{question} {listed}: ", flag).strip().lower()[:1]
@@ -235,21 +235,27 @@ class Console:
         """For text that goes to stdout through `result`."""
         return f"\033[{_STYLES[style]}m{text}\033[0m" if self._out_color else text
 
-    def _live(self, text: str) -> None:
-        self._write(self._err, f"\r\033[K{text}")
-        self._line_open = True
+    def _live_line(self) -> LiveLine:
+        if self._live is None:
+            from gpuctl.console_live import LiveLine  # noqa: PLC0415  rich costs 50 ms
+
+            self._live = LiveLine(self._err, color=self._err_color)
+        return self._live
 
     def _end_line(self) -> None:
-        if self._line_open:
-            self._write(self._err, "\r\033[K")
-            self._line_open = False
+        if self._live is not None:
+            self._live.stop()
         self._last_step = ""
 
     def _error_line(self, text: str) -> None:
-        if self._line_open:
-            self._write(self._err, "\r\033[K")
-            self._line_open = False
-        self._write(self._err, text + "\n")
+        if self._live is not None:
+            self._live.line(self.redact(text))
+        else:
+            self._write(self._err, text + "\n")
+
+    def close(self) -> None:
+        """Takes the moving line off the terminal."""
+        self._end_line()
 
     def _write(self, stream: TextIO, text: str) -> None:
         stream.write(self.redact(text))

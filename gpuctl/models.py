@@ -14,7 +14,7 @@ EventKind = Literal["accepted", "loading", "progress", "log", "artifact", "done"
 
 
 class Secret:
-    """A value that must not be shown. Only `clients` and `remote` call `reveal`."""
+    """A value that must not be shown. Only `clients`, `remote` and the redactor call `reveal`."""
 
     __slots__ = ("_value",)
 

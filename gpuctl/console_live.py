@@ -1,0 +1,57 @@
+"""The one moving line of a terminal: the current phase, with a bar where the end is known."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+
+class LiveLine:
+    """Draws on `stream` until `stop`; what is printed through `line` scrolls above it."""
+
+    def __init__(self, stream: TextIO, *, color: bool) -> None:
+        self._console = Console(
+            file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False
+        )
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    def step(self, text: str) -> None:
+        self._start(text, None)
+
+    def bar(self, stage: str, done: float, total: float) -> None:
+        progress = self._start(stage, total)
+        if self._task is not None:
+            progress.update(self._task, completed=done, total=total, count=f"{done:g}/{total:g}")
+
+    def line(self, text: str) -> None:
+        """`text` may carry ANSI styles."""
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._task, self._stage = None, None, ""
+
+    def _start(self, stage: str, total: float | None) -> Progress:
+        kind = "bar" if total is not None else "step"
+        if self._progress is None or kind != self._stage.partition(":")[0]:
+            self.stop()
+            self._progress = self._new_progress(with_bar=total is not None)
+            self._progress.start()
+        if self._stage != f"{kind}:{stage}":
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(stage, total=total, count="")
+            self._stage = f"{kind}:{stage}"
+        return self._progress
+
+    def _new_progress(self, *, with_bar: bool) -> Progress:
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        if with_bar:
+            columns += [BarColumn(bar_width=28), TextColumn("{task.fields[count]}")]
+        return Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True)

@@ -1,0 +1,157 @@
+"""All that a command is given from outside, made on first use; it decides nothing."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuctl import config, resources
+from gpuctl.console import Console
+from gpuctl.models import Need, Secret
+
+if TYPE_CHECKING:
+    from gpuctl.providers.base import Provider
+    from gpuctl.services.waiting import Clock
+    from gpuctl.sim.launcher import Simulator
+    from gpuctl.state import State
+
+
+class Context:
+    """Settings, console, state, clock, and the providers. Nothing is read or opened before use."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        environ: Mapping[str, str] | None = None,
+        project_folder: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.console = console
+        self.environ = os.environ if environ is None else environ
+        self.project_folder = project_folder or Path.cwd()
+        self._clock = clock
+
+    # Folders (XDG on Linux; the platform's own elsewhere).
+
+    @cached_property
+    def cache_folder(self) -> Path:
+        return self._folder("XDG_CACHE_HOME", "cache")
+
+    @cached_property
+    def user_config(self) -> Path:
+        return self._folder("XDG_CONFIG_HOME", "config") / "config.yaml"
+
+    @cached_property
+    def home_state_folder(self) -> Path:
+        return self._folder("XDG_STATE_HOME", "state")
+
+    @cached_property
+    def state_folder(self) -> Path:
+        """The simulator's machines are remembered apart from the ones that cost money."""
+        return self.sim_folder / "client" if self.is_sim else self.home_state_folder
+
+    @property
+    def sim_folder(self) -> Path:
+        return self.home_state_folder / "sim"
+
+    def _folder(self, variable: str, kind: str) -> Path:
+        if root := self.environ.get(variable):
+            return Path(root) / "gpuctl"
+        import platformdirs  # noqa: PLC0415  only where XDG does not say it
+
+        found = {
+            "cache": platformdirs.user_cache_path,
+            "config": platformdirs.user_config_path,
+            "state": platformdirs.user_state_path,
+        }[kind]("gpuctl")
+        return Path(found)
+
+    # What the global options say.
+
+    @cached_property
+    def is_sim(self) -> bool:
+        asked = self.environ.get("GPUCTL_SIM", "").lower() not in ("", "0", "false", "no")
+        return self.console.options.sim or asked
+
+    @property
+    def is_dry_run(self) -> bool:
+        return self.console.options.dry_run
+
+    # Made on first use.
+
+    @cached_property
+    def settings(self) -> config.Settings:
+        settings = config.load(
+            schema=resources.bundled("config_defaults.yaml"),
+            cache_folder=self.cache_folder,
+            environ=self.environ,
+            project_folder=self.project_folder,
+            user_config=self.user_config,
+        )
+        for key in config.SECRET_KEYS:
+            self.console.redact.learn(settings.secret(key))
+        return settings
+
+    @cached_property
+    def state(self) -> State:
+        from gpuctl.state import State  # noqa: PLC0415  sqlite, only for commands that remember
+
+        return State(self.state_folder / "state.db")
+
+    @cached_property
+    def clock(self) -> Clock:
+        from gpuctl.services.waiting import SystemClock  # noqa: PLC0415  only for those who wait
+
+        return self._clock or SystemClock()
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        """The running simulator; started when there is none."""
+        from gpuctl.sim import launcher  # noqa: PLC0415  only with --sim
+
+        self.console.step("starting the simulator")
+        return launcher.ensure(
+            self.sim_folder,
+            settings={
+                "GPUCTL_SIM_STEP_S": str(self.settings.number("sim.step_s")),
+                "GPUCTL_SIM_LOAD_S": str(self.settings.number("sim.load_s")),
+            },
+        )
+
+    def provider(self, name: str = "runpod") -> Provider:
+        return self._providers[name]
+
+    @cached_property
+    def _providers(self) -> Mapping[str, Provider]:
+        from gpuctl.providers import connect_all  # noqa: PLC0415  httpx, only for the cloud
+
+        return connect_all(
+            api_url=self.simulator.api_url if self.is_sim else self.settings.text("runpod.api_url"),
+            api_key=self.api_key,
+            timeout_s=self.settings.number("runpod.timeout_s"),
+        )
+
+    @property
+    def api_key(self) -> Secret | None:
+        key = self.simulator.api_key if self.is_sim else self.settings.secret("runpod.api_key")
+        self.console.redact.learn(key)
+        return key
+
+    def need(self, workload: str) -> Need:
+        from gpuctl.workloads import WORKLOADS  # noqa: PLC0415  commands that generate have it
+
+        section = {
+            key.partition(".")[2]: value.value
+            for key, value in self.settings.items()
+            if key.startswith(f"{workload}.")
+        }
+        return WORKLOADS[workload].need(section)
+
+    def new_run_id(self) -> str:
+        """For names that must be unique before the provider gives an id."""
+        return uuid.uuid4().hex[:12]

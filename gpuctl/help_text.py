@@ -1,0 +1,75 @@
+"""What `gpuctl --help` prints, and the help topics: plain text, ready before Typer is."""
+
+from __future__ import annotations
+
+GLOBAL_OPTIONS = (
+    ("--json", "one JSON document on stdout (`gpuctl help json`)"),
+    ("-q, --quiet", "results and errors only"),
+    ("-v, --verbose", "more of what is going on"),
+    ("--debug", "tracebacks"),
+    ("--no-color", "no colours (NO_COLOR works too)"),
+    ("--no-input", "never ask; fail and name the flag instead"),
+    ("-y, --yes", "yes to questions that cost little"),
+    ("--dry-run", "show the plan, the price and the bodies; change nothing"),
+    ("--sim", "use the simulator: no account, no GPU, no network (GPUCTL_SIM=1)"),
+    ("--version", "print the version"),
+)
+
+# Group → (command, one line). The order here is the order of the help.
+COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Generate": (
+        ("flux", "Paint pictures from a prompt."),
+        ("replay", "Make a picture again from its receipt."),
+        ("enhance", "Let Claude rewrite a prompt, and show the difference."),
+        ("tokens", "Show what the text encoders see of a prompt."),
+        ("jobs", "List, show, attach, cancel and fetch jobs."),
+    ),
+    "Machines": (
+        ("deploy", "Rent a GPU and wait until it is usable."),
+        ("status", "Show machines, what they cost and where they answer."),
+        ("start", "Start a stopped machine."),
+        ("stop", "Stop a machine; its volume stays and is billed."),
+        ("terminate", "End a machine for good, and prove that it is gone."),
+        ("gpus", "List GPU types with price, memory and stock."),
+    ),
+    "This tool": (
+        ("config", "Show, get and set configuration, each value with its origin."),
+        ("sim", "Look after the simulator: status, stop, reset, fault."),
+        ("completion", "Print the completion script of a shell."),
+        ("help", "Topics: exit-codes, environment, json."),
+    ),
+}
+
+
+def _rows(rows: tuple[tuple[str, str], ...]) -> str:
+    width = max(len(name) for name, _ in rows) + 2
+    return "".join(f"  {name:<{width}}{text}\n" for name, text in rows)
+
+
+def _root() -> str:
+    width = max(len(name) for rows in COMMANDS.values() for name, _ in rows) + 2
+    groups = "".join(
+        f"\n{group}:\n" + "".join(f"  {name:<{width}}{text}\n" for name, text in rows)
+        for group, rows in COMMANDS.items()
+    )
+    return (
+        "gpuctl rents a GPU, paints, brings the result home, and leaves nothing billing.\n"
+        "\n"
+        "Usage: gpuctl COMMAND [OPTIONS]\n"
+        "\n"
+        "Try it now, without an account:\n"
+        '  gpuctl --sim flux "a red fox in snow"\n'
+        "\n"
+        "Then on a rented GPU:\n"
+        "  gpuctl deploy flux\n"
+        '  gpuctl flux "a lighthouse at dusk" --quality --portrait\n'
+        "  gpuctl terminate flux\n"
+        f"{groups}"
+        "\nOptions that work anywhere:\n"
+        f"{_rows(GLOBAL_OPTIONS)}"
+        "\n`gpuctl COMMAND --help` shows the options of a command.\n"
+    )
+
+
+ROOT = _root()
+EPILOG = "Options that work anywhere (--json, --dry-run, --sim, …): gpuctl --help"

@@ -17,7 +17,7 @@ import typer
 from gpuctl import __version__, help_text
 from gpuctl.console import Console, Options
 from gpuctl.context import Context
-from gpuctl.errors import GpuctlError, UsageError
+from gpuctl.errors import GpuctlError, Interrupted, UsageError
 
 # Command → module and the function, or the Typer group `app`. The order is that of the help.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -117,8 +117,9 @@ def main(argv: Sequence[str] | None = None, *, context: Context | None = None) -
         console.failure(error)
         return error.exit_code
     except KeyboardInterrupt:
-        console.failure(_interrupted())
-        return 130
+        stopped = Interrupted("interrupted", hint="gpuctl status shows what is running and billed")
+        console.failure(stopped)
+        return stopped.exit_code
     except BrokenPipeError:
         # The reader went away (`| head`): not an error, and nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -169,12 +170,6 @@ def _invoke(app: typer.Typer, argv: list[str], context: Context) -> int:
             raise KeyboardInterrupt from None
         return code
     return 0
-
-
-def _interrupted() -> GpuctlError:
-    error = GpuctlError("interrupted", hint="gpuctl status shows what is running and billed")
-    error.code = "interrupted"  # type: ignore[misc]  this one instance
-    return error
 
 
 def _trace_if_asked(console: Console) -> None:

@@ -17,6 +17,7 @@ GpuctlError                 1   failed
 ├── JobFailed               1   the worker reported an error
 ├── TransferFailed          1   bytes did not arrive as they were sent
 ├── MissingDependency       1   a program or package is not installed
+├── Interrupted           130   Ctrl-C
 └── Detached              130   the operator stopped watching; the job goes on
 """
 
@@ -112,7 +113,7 @@ class HostKeyChanged(ConnectionFailed):
 
 
 class ApiError(GpuctlError):
-    """A provider answered with an error. `status` is the HTTP status, None when there was no answer."""
+    """A provider answered with an error. `status` is the HTTP status, None without an answer."""
 
     code = "api"
 
@@ -155,6 +156,11 @@ class TransferFailed(GpuctlError):
 
 class MissingDependency(GpuctlError):
     code = "missing_dependency"
+
+
+class Interrupted(GpuctlError):
+    exit_code = 130
+    code = "interrupted"
 
 
 class Detached(GpuctlError):

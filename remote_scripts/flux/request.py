@@ -155,7 +155,8 @@ def _check_cache(cache: str | None) -> None:
         is_good = False
     if not is_good:
         raise bad_input(
-            f"model.cache is {cache!r}.", "Use null or first-block:THRESHOLD, e.g. first-block:0.08."
+            f"model.cache is {cache!r}.",
+            "Use null or first-block:THRESHOLD, e.g. first-block:0.08.",
         )
 
 

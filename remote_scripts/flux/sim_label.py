@@ -95,5 +95,10 @@ def _darken(canvas: Picture, tall: int, margin: int) -> None:
     width, height = canvas.size
     soft = min(2 * margin, height - tall)
     mask = Image.new("L", (width, tall + soft), 178)
-    mask.paste(Image.linear_gradient("L").resize((width, soft + 1)).point([v * 178 // 255 for v in range(256)]), (0, 0))
+    mask.paste(
+        Image.linear_gradient("L")
+        .resize((width, soft + 1))
+        .point([v * 178 // 255 for v in range(256)]),
+        (0, 0),
+    )
     canvas.paste((9, 12, 20), (0, height - tall - soft), mask)

@@ -68,16 +68,23 @@ def _range(
     line = ridge(chance, _ROUGHNESS[scene.land])
     if one_sided:
         line = [value * (1 - i / 300) - (i / 300) ** 2 * 1.2 for i, value in enumerate(line)]
-    points = [(i * width / 512, base - lift * (0.45 + 0.55 * value)) for i, value in enumerate(line)]
+    points = [
+        (i * width / 512, base - lift * (0.45 + 0.55 * value)) for i, value in enumerate(line)
+    ]
     top = max(0, round(min(y for _, y in points) - height * 0.12))
     mask = Image.new("L", (width * scale, (height - top) * scale))
     pen = ImageDraw.Draw(mask)
     shape = [(x * scale, (y - top) * scale) for x, y in points]
     pen.polygon([*shape, (width * scale, mask.height), (0, mask.height)], fill=255)
+    trees = mask.copy() if scene.has_snow else mask
     if scene.has_pines and not is_bare:
-        _pines(pen, shape, min(width, height) * scale * (0.035 + 0.06 * share), chance)
-    mask = mask.reduce(scale) if scale > 1 else mask
-    canvas.paste(_ground(scene, share, (width, height - top), base - top), (0, top), mask)
+        tall = min(width, height) * scale * (0.035 + 0.06 * share)
+        _pines(ImageDraw.Draw(trees), shape, tall, chance)
+    if scene.has_snow:  # dark trees stand behind white ground
+        wood = mix(scene.palette.haze, scene.palette.near, 0.35 + 0.55 * share)
+        canvas.paste(wood, (0, top), trees.reduce(scale))
+    ground = _ground(scene, share, (width, height - top), base - top)
+    canvas.paste(ground, (0, top), mask.reduce(scale))
 
 
 def _ground(scene: Scene, share: float, size: tuple[int, int], base: int) -> Picture:
@@ -85,9 +92,11 @@ def _ground(scene: Scene, share: float, size: tuple[int, int], base: int) -> Pic
     from flux.sim_scene import column
 
     crest = mix(scene.palette.haze, scene.palette.near, 0.22 + 0.78 * share)
+    foot = mix(crest, scene.palette.haze, 0.6 - 0.42 * share)
     if scene.has_snow:
-        crest = mix(crest, _SNOW, 0.25 + 0.3 * share)
-    foot = mix(crest, _SNOW if scene.has_snow else scene.palette.haze, 0.6 - 0.42 * share)
+        white = mix(_SNOW, scene.palette.sky[0], 0.5 if scene.is_night else 0.04)
+        crest = mix(mix(scene.palette.haze, scene.palette.near, 0.55), white, 0.15 + 0.85 * share)
+        foot = mix(crest, mix(scene.palette.haze, scene.palette.near, 0.25), 0.5)
     fade = max(2, min(size[1], round(base + size[1] * 0.35)))
     picture = column([crest, mix(crest, foot, 0.35), foot], (size[0], fade))
     if fade == size[1]:
@@ -117,8 +126,14 @@ def _pine(pen: Any, x: float, foot: float, height: float) -> None:
     for tier in range(tiers):
         upper, lower = tier / tiers, (tier + 1.25) / tiers
         half = height * 0.2 * (tier + 1.2) / tiers
-        left += [(x - half * 0.45, foot - height * (1 - upper)), (x - half, foot - height * (1 - lower))]
-        right += [(x + half * 0.45, foot - height * (1 - upper)), (x + half, foot - height * (1 - lower))]
+        left += [
+            (x - half * 0.45, foot - height * (1 - upper)),
+            (x - half, foot - height * (1 - lower)),
+        ]
+        right += [
+            (x + half * 0.45, foot - height * (1 - upper)),
+            (x + half, foot - height * (1 - lower)),
+        ]
     pen.polygon([(x, foot - height * 1.06), *right, *reversed(left)], fill=255)
 
 
@@ -182,13 +197,19 @@ def _skyline(canvas: Picture, scene: Scene, horizon: int, chance: random.Random)
             pen.rectangle((x, foot - tall, x + wide, height), fill=colour)
             if chance.random() < 0.25:
                 mast = x + wide / 2
-                pen.line((mast, foot - tall * 1.25, mast, foot), fill=colour, width=max(1, unit // 400))
+                pen.line(
+                    (mast, foot - tall * 1.25, mast, foot), fill=colour, width=max(1, unit // 400)
+                )
             _windows(pen, scene, (x, foot - tall, wide, height - foot + tall), row, chance)
             x += wide * chance.uniform(0.95, 1.25)
 
 
 def _windows(
-    pen: Any, scene: Scene, tower: tuple[float, float, float, float], row: int, chance: random.Random
+    pen: Any,
+    scene: Scene,
+    tower: tuple[float, float, float, float],
+    row: int,
+    chance: random.Random,
 ) -> None:
     left, top, wide, tall = tower
     columns = max(2, round(4 + row))

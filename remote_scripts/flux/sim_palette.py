@@ -80,8 +80,11 @@ _MOODS = (
     ("day", "day sunny summer sky blue field noon"),
 )
 _LANDS = (
-    ("sea", "sea ocean beach coast lighthouse boat ship harbour harbor wave waves island lake "
-            "sail river water whale"),
+    (
+        "sea",
+        "sea ocean beach coast lighthouse boat ship harbour harbor wave waves island lake "
+        "sail river water whale",
+    ),
     ("city", "city town street skyline neon cyberpunk tokyo london paris building tower car"),
     ("dunes", "desert dune dunes sahara camel sand mars"),
     ("peaks", "mountain mountains peak alps glacier volcano dragon castle cliff canyon"),
@@ -100,18 +103,21 @@ _SUBJECTS = (
 def scene(prompt: str, seed: int, model: str) -> Scene:
     """The scene for a prompt; the seed picks what the words leave open and shifts the colours."""
     words = set(re.findall(r"\w+", prompt.lower()))
+    words |= {word[:-1] for word in words if word.endswith(("s", "y"))}  # foxes aside, good enough
     chance = random.Random(f"scene|{prompt}|{seed}|{model}")
     mood = _first(_MOODS, words) or chance.choice(sorted(PALETTES))
     is_night = mood in ("night", "space") or bool(words & {"night", "moon", "stars"})
     if is_night and mood not in ("night", "space"):
         mood = "night"
     has_snow = bool(words & {"snow", "snowy", "winter", "arctic", "frost"})
+    land = _first(_LANDS, words) or chance.choice(("hills", "hills", "peaks"))
+    likes_pines = has_snow or mood in ("forest", "autumn", "dawn") or chance.random() < 0.4
     return Scene(
         palette=_shifted(PALETTES[mood], chance),
-        land=_first(_LANDS, words) or chance.choice(("hills", "hills", "peaks")),
+        land=land,
         is_night=is_night,
         has_snow=has_snow,
-        has_pines=has_snow or mood in ("forest", "autumn", "dawn") or chance.random() < 0.4,
+        has_pines=likes_pines and land != "dunes" and mood not in ("space", "fire"),
         has_rain=bool(words & {"rain", "rainy", "storm", "tempest"}),
         subject=_first(_SUBJECTS, words),
     )

@@ -62,7 +62,9 @@ def column(colours: list[Colour], size: tuple[int, int]) -> Picture:
     return strip.resize(size, Image.Resampling.BICUBIC)
 
 
-def blot(canvas: Picture, centre: tuple[int, int], radius: int, colour: Colour, power: float) -> None:
+def blot(
+    canvas: Picture, centre: tuple[int, int], radius: int, colour: Colour, power: float
+) -> None:
     """Adds soft light around `centre`; `power` 0–1 is its strength in the middle."""
     from PIL import Image, ImageChops
 
@@ -91,7 +93,9 @@ def _light(
     """Where the sun or moon stands, and its radius."""
     width, height = size
     x = round(width * chance.choice((chance.uniform(0.22, 0.4), chance.uniform(0.6, 0.78))))
-    y = round(horizon * (chance.uniform(0.25, 0.45) if scene.is_night else chance.uniform(0.5, 0.8)))
+    y = round(
+        horizon * (chance.uniform(0.25, 0.45) if scene.is_night else chance.uniform(0.5, 0.8))
+    )
     return x, y, max(3, round(min(width, height) * chance.uniform(0.045, 0.07)))
 
 
@@ -112,7 +116,9 @@ def _disc(canvas: Picture, scene: Scene, light: tuple[int, int, int]) -> None:
     pen.ellipse((4, 4, side * 4 - 5, side * 4 - 5), fill=255)
     if scene.is_night:  # a waxing moon: the shadow is another disc, set off
         shift = round(side * 1.1)
-        pen.ellipse((4 - shift, 4 - shift // 3, side * 4 - 5 - shift, side * 4 - 5 - shift // 3), fill=18)
+        pen.ellipse(
+            (4 - shift, 4 - shift // 3, side * 4 - 5 - shift, side * 4 - 5 - shift // 3), fill=18
+        )
     mask = mask.resize((side, side), Image.Resampling.LANCZOS)
     canvas.paste(scene.palette.light, (x - side // 2, y - side // 2), mask)
 
@@ -172,4 +178,6 @@ def _rain(canvas: Picture, chance: random.Random) -> None:
         x, y = chance.uniform(0, width), chance.uniform(-0.05, 1) * height
         length = height * chance.uniform(0.015, 0.05)
         end = (x - length * 0.18, y + length)
-        pen.line((x, y, *end), fill=(220, 230, 240, chance.randrange(25, 80)), width=max(1, width // 900))
+        pen.line(
+            (x, y, *end), fill=(220, 230, 240, chance.randrange(25, 80)), width=max(1, width // 900)
+        )

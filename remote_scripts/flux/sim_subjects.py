@@ -19,7 +19,14 @@ _FOX: Points = [
     (0.70, 0.885), (0.80, 0.84), (0.86, 0.76), (0.88, 0.66), (0.93, 0.72), (0.96, 0.84), (0.90, 0.95),
     (0.76, 1.00),
 ]  # fmt: skip
-_FOX_CHEST: Points = [(0.30, 0.47), (0.40, 0.46), (0.43, 0.60), (0.39, 0.80), (0.32, 0.74), (0.275, 0.6)]
+_FOX_CHEST: Points = [
+    (0.30, 0.47),
+    (0.40, 0.46),
+    (0.43, 0.60),
+    (0.39, 0.80),
+    (0.32, 0.74),
+    (0.275, 0.6),
+]
 _FOX_TIP: Points = [(0.88, 0.66), (0.93, 0.72), (0.955, 0.80), (0.90, 0.81), (0.855, 0.77)]
 _CAT: Points = [
     (0.28, 1.00), (0.30, 0.80), (0.29, 0.62), (0.32, 0.50), (0.23, 0.40), (0.21, 0.30), (0.22, 0.12),
@@ -78,10 +85,28 @@ def _lighthouse(canvas: Picture, scene: Scene, at: tuple[float, float], _: rando
         a, b = 0.062 + 0.05 * (upper - 0.2), 0.062 + 0.05 * (lower - 0.2)
         quad: Points = [(0.5 - a, upper), (0.5 + a, upper), (0.5 + b, lower), (0.5 - b, lower)]
         _shape(canvas, quad, box, red if band % 2 else wall, is_round=False)
-    _shape(canvas, [(0.41, 0.185), (0.59, 0.185), (0.59, 0.205), (0.41, 0.205)], box, dark, is_round=False)
-    _shape(canvas, [(0.455, 0.09), (0.545, 0.09), (0.545, 0.19), (0.455, 0.19)], box, (255, 226, 150), is_round=False)
+    _shape(
+        canvas,
+        [(0.41, 0.185), (0.59, 0.185), (0.59, 0.205), (0.41, 0.205)],
+        box,
+        dark,
+        is_round=False,
+    )
+    _shape(
+        canvas,
+        [(0.455, 0.09), (0.545, 0.09), (0.545, 0.19), (0.455, 0.19)],
+        box,
+        (255, 226, 150),
+        is_round=False,
+    )
     _shape(canvas, [(0.44, 0.095), (0.5, 0.02), (0.56, 0.095)], box, dark, is_round=False)
-    blot(canvas, (round(box[0] + tall * 0.5), round(box[1] + tall * 0.13)), round(tall * 0.3), (255, 226, 150), 0.9)
+    blot(
+        canvas,
+        (round(box[0] + tall * 0.5), round(box[1] + tall * 0.13)),
+        round(tall * 0.3),
+        (255, 226, 150),
+        0.9,
+    )
 
 
 def _beams(canvas: Picture, scene: Scene, at: tuple[float, float], tall: float) -> None:
@@ -92,7 +117,10 @@ def _beams(canvas: Picture, scene: Scene, at: tuple[float, float], tall: float) 
     reach = canvas.width / 2
     for way in (-1, 1):
         far = x + way * reach
-        pen.polygon([(x, y), (far, y - tall * 0.10), (far, y + tall * 0.02)], fill=90 if scene.is_night else 60)
+        pen.polygon(
+            [(x, y), (far, y - tall * 0.10), (far, y + tall * 0.02)],
+            fill=90 if scene.is_night else 60,
+        )
     mask = mask.filter(ImageFilter.GaussianBlur(max(1.0, tall / 120)))
     canvas.paste((255, 240, 200), (0, 0), mask.resize(canvas.size, Image.Resampling.BICUBIC))
 
@@ -103,10 +131,22 @@ def _boat(canvas: Picture, scene: Scene, at: tuple[float, float], chance: random
     box = (at[0] - tall / 2, y - tall, tall)
     dark = mix(scene.palette.near, (12, 12, 20), 0.4)
     sail = mix((250, 244, 232), scene.palette.accent, 0.18)
-    _shape(canvas, [(0.08, 0.86), (0.95, 0.86), (0.82, 1.0), (0.22, 1.0)], box, dark, is_round=False)
-    _shape(canvas, [(0.50, 0.05), (0.52, 0.05), (0.52, 0.88), (0.50, 0.88)], box, dark, is_round=False)
-    _shape(canvas, [(0.54, 0.07), (0.70, 0.40), (0.86, 0.80), (0.54, 0.80)], box, sail, is_round=False)
-    _shape(canvas, [(0.48, 0.16), (0.34, 0.50), (0.14, 0.80), (0.48, 0.80)], box, mix(sail, dark, 0.18), is_round=False)
+    _shape(
+        canvas, [(0.08, 0.86), (0.95, 0.86), (0.82, 1.0), (0.22, 1.0)], box, dark, is_round=False
+    )
+    _shape(
+        canvas, [(0.50, 0.05), (0.52, 0.05), (0.52, 0.88), (0.50, 0.88)], box, dark, is_round=False
+    )
+    _shape(
+        canvas, [(0.54, 0.07), (0.70, 0.40), (0.86, 0.80), (0.54, 0.80)], box, sail, is_round=False
+    )
+    _shape(
+        canvas,
+        [(0.48, 0.16), (0.34, 0.50), (0.14, 0.80), (0.48, 0.80)],
+        box,
+        mix(sail, dark, 0.18),
+        is_round=False,
+    )
     _ripples(canvas, box, dark, chance)
 
 
@@ -119,12 +159,18 @@ def _house(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Ran
     roof = (244, 247, 252) if scene.has_snow else mix(wall, (0, 0, 0), 0.35)
     _shadow(canvas, box, scene)
     _shape(canvas, [(0.74, 0.2), (0.84, 0.2), (0.84, 0.5), (0.74, 0.5)], box, wall, is_round=False)
-    _shape(canvas, [(0.05, 0.55), (0.95, 0.55), (0.95, 1.0), (0.05, 1.0)], box, wall, is_round=False)
-    _shape(canvas, [(-0.06, 0.58), (0.28, 0.2), (0.72, 0.2), (1.06, 0.58)], box, roof, is_round=False)
+    _shape(
+        canvas, [(0.05, 0.55), (0.95, 0.55), (0.95, 1.0), (0.05, 1.0)], box, wall, is_round=False
+    )
+    _shape(
+        canvas, [(-0.06, 0.58), (0.28, 0.2), (0.72, 0.2), (1.06, 0.58)], box, roof, is_round=False
+    )
     for left in (0.18, 0.58):
         pane: Points = [(left, 0.68), (left + 0.2, 0.68), (left + 0.2, 0.86), (left, 0.86)]
         _shape(canvas, pane, box, (255, 206, 120), is_round=False)
-    blot(canvas, (round(at[0]), round(box[1] + tall * 0.8)), round(tall * 0.9), (255, 190, 100), 0.45)
+    blot(
+        canvas, (round(at[0]), round(box[1] + tall * 0.8)), round(tall * 0.9), (255, 190, 100), 0.45
+    )
 
 
 def _tree(canvas: Picture, scene: Scene, at: tuple[float, float], chance: random.Random) -> None:
@@ -143,7 +189,11 @@ def _tree(canvas: Picture, scene: Scene, at: tuple[float, float], chance: random
         dx, dy = chance.gauss(0, 0.17), chance.gauss(0, 0.11)
         radius = size * chance.uniform(0.012, 0.04)
         cx, cy = x + dx * size, foot - size * 0.66 + dy * size
-        shade = mix(mix(leaf, dark, 0.55), mix(leaf, scene.palette.light, 0.35), 0.5 - dy * 2.2 + chance.uniform(-0.2, 0.2))
+        shade = mix(
+            mix(leaf, dark, 0.55),
+            mix(leaf, scene.palette.light, 0.35),
+            0.5 - dy * 2.2 + chance.uniform(-0.2, 0.2),
+        )
         colour = tuple(min(255, max(0, part)) for part in shade)
         pen.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=colour)
 
@@ -159,7 +209,13 @@ def _birds(canvas: Picture, scene: Scene, at: tuple[float, float], chance: rando
         x = at[0] + way * row * unit * 0.05
         y = at[1] * 0.42 + row * unit * 0.026 + chance.uniform(-1, 1) * unit * 0.006
         dip = span * chance.uniform(0.2, 0.5)
-        wing = [(x - span, y - dip), (x - span * 0.4, y - dip * 0.9), (x, y), (x + span * 0.4, y - dip * 0.9), (x + span, y - dip)]
+        wing = [
+            (x - span, y - dip),
+            (x - span * 0.4, y - dip * 0.9),
+            (x, y),
+            (x + span * 0.4, y - dip * 0.9),
+            (x + span, y - dip),
+        ]
         pen.line(wing, fill=dark, width=max(1, round(unit / 330)), joint="curve")
 
 
@@ -176,7 +232,12 @@ def _standing(canvas: Picture, at: tuple[float, float], tall: float) -> tuple[fl
 
 
 def _shape(
-    canvas: Picture, outline: Points, box: tuple[float, float, float], colour: Colour, *, is_round: bool = True
+    canvas: Picture,
+    outline: Points,
+    box: tuple[float, float, float],
+    colour: Colour,
+    *,
+    is_round: bool = True,
 ) -> None:
     from PIL import Image, ImageDraw
 
@@ -185,7 +246,9 @@ def _shape(
     side = max(4, round(size * 1.3))
     mask = Image.new("L", (side * 3, side * 3))
     margin = size * 0.15
-    ImageDraw.Draw(mask).polygon([((x * size + margin) * 3, (y * size + margin) * 3) for x, y in points], fill=255)
+    ImageDraw.Draw(mask).polygon(
+        [((x * size + margin) * 3, (y * size + margin) * 3) for x, y in points], fill=255
+    )
     mask = mask.resize((side, side), Image.Resampling.LANCZOS)
     canvas.paste(colour, (round(left - margin), round(top - margin)), mask)
 
@@ -193,12 +256,19 @@ def _shape(
 def _cut_corners(outline: Points) -> Points:
     smooth: Points = []
     for (ax, ay), (bx, by) in zip(outline, outline[1:] + outline[:1], strict=True):
-        smooth += [(0.8 * ax + 0.2 * bx, 0.8 * ay + 0.2 * by), (0.2 * ax + 0.8 * bx, 0.2 * ay + 0.8 * by)]
+        smooth += [
+            (0.8 * ax + 0.2 * bx, 0.8 * ay + 0.2 * by),
+            (0.2 * ax + 0.8 * bx, 0.2 * ay + 0.8 * by),
+        ]
     return smooth
 
 
 def _dot(
-    canvas: Picture, box: tuple[float, float, float], at: tuple[float, float], radius: float, colour: Colour
+    canvas: Picture,
+    box: tuple[float, float, float],
+    at: tuple[float, float],
+    radius: float,
+    colour: Colour,
 ) -> None:
     x, y, r = at[0], at[1], radius
     ring: Points = [(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]
@@ -210,7 +280,9 @@ def _shadow(canvas: Picture, box: tuple[float, float, float], scene: Scene) -> N
 
     left, top, size = box
     mask = Image.new("L", (max(8, round(size * 1.6)), max(4, round(size * 0.3))))
-    ImageDraw.Draw(mask).ellipse((mask.width * 0.1, mask.height * 0.3, mask.width * 0.9, mask.height * 0.7), fill=120)
+    ImageDraw.Draw(mask).ellipse(
+        (mask.width * 0.1, mask.height * 0.3, mask.width * 0.9, mask.height * 0.7), fill=120
+    )
     mask = mask.filter(ImageFilter.GaussianBlur(size * 0.03))
     colour = mix(scene.palette.near, (20, 24, 40), 0.4)
     canvas.paste(colour, (round(left - size * 0.3), round(top + size * 0.85)), mask)

@@ -1,1 +1,1 @@
-"""The runtime shared by all workloads on the GPU machine: spool, events, resident daemon, fronts."""
+"""The runtime shared by all workloads on the GPU machine: job spool, daemon, engine, fronts."""

@@ -29,8 +29,16 @@ class Completed:
 class Process(Protocol):
     """A command that is running on the machine."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Raises ConnectionFailed. What a command that no longer reads is sent is dropped: its
+        exit code tells."""
+        ...
+
     def close_stdin(self) -> None: ...
+    def read(self, limit: int = 1 << 20) -> bytes:
+        """The next bytes of stdout, b"" at its end. Raises ConnectionFailed as `lines` does."""
+        ...
+
     def lines(self) -> Iterator[str]:
         """Lines of stdout as they come. Raises ConnectionFailed when nothing at all, not even a
         keep-alive, came for the shell's silence limit, or when the link died before the exit."""
@@ -44,20 +52,40 @@ class Process(Protocol):
 class Shell(Protocol):
     """One connection to a machine. Commands are argv lists, quoted in one place (quoting.py)."""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
-    ) -> Completed: ...
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Raises ConnectionFailed when there is no end within `timeout_s`."""
+        ...
 
     def start(self, argv: Sequence[str]) -> Process: ...
 
-    def put(self, source: Path, target: str, *, on_bytes: OnBytes | None = None) -> None:
-        """Writes `target`.part, then renames. Raises TransferFailed."""
+    def prepare(self) -> None:
+        """Opens ahead what the next command will need, without waiting; it saves one round trip
+        on a long link and is never needed."""
+        ...
+
+    def put(
+        self,
+        source: Path,
+        target: str,
+        *,
+        mode: int | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> None:
+        """Writes beside `target`, then renames: nobody ever sees half a file. Makes its folder.
+        Raises TransferFailed."""
         ...
 
     def get(
-        self, source: str, target: Path, *, size: int | None = None, on_bytes: OnBytes | None = None
+        self,
+        source: str,
+        target: Path,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        on_bytes: OnBytes | None = None,
     ) -> None:
-        """Resumes a `target`.part, then renames. Raises TransferFailed, NotFound."""
+        """Resumes a `target`.part, then renames. `size` in bytes and `sha256` are held to when
+        given; a file that does not match is deleted. Raises TransferFailed, NotFound."""
         ...
 
     def close(self) -> None: ...

@@ -112,6 +112,7 @@ class MachineRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     volume_id: str | None = None
     public_key: str | None = None
+    data_centers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,13 @@ class Provider(Protocol):
         """Something already gone is success."""
         ...
 
-    def logs(self, machine_id: str, *, source: str | None, tail: int) -> Iterator[LogLine]:
-        """Backfill, then whatever comes. The caller stops; it never ends by itself."""
+    def logs(
+        self, machine_id: str, *, source: str | None, tail: int, quiet_s: float | None = None
+    ) -> Iterator[LogLine]:
+        """Backfill, then whatever comes. Ends after `quiet_s` without a line; without it never:
+        the caller stops."""
+        ...
+
+    def volume_data_center(self, volume_id: str) -> str:
+        """Where a network volume lies: only machines there can mount it."""
         ...

@@ -1,0 +1,147 @@
+"""RunPod's REST v2 as it is on the wire: values in, JSON objects out, read leniently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from gpuctl.clients.http import Http
+from gpuctl.errors import ApiError
+from gpuctl.models import Json
+
+PAGE_LIMIT = 1000
+MOST_PAGES = 100
+
+
+class RunpodApi:
+    """The calls gpuctl makes (facts: runpod.md §1–§7). Errors are those of clients/http.py."""
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+
+    # pods
+
+    def list_pods(self) -> list[Json]:
+        return list(self._pages("/pods", "pods"))
+
+    def create_pod(self, body: Json) -> Json:
+        """May start billing. An ApiError without `status` means: nobody knows whether it did."""
+        pod = self.http.send("POST", "/pods", body)
+        if not pod.get("id"):
+            raise ApiError("RunPod created a pod but did not say which", details={"answer": pod})
+        return pod
+
+    def get_pod(self, pod_id: str) -> Json:
+        return self.http.get(_pod(pod_id))
+
+    def patch_pod(self, pod_id: str, body: Json) -> Json:
+        return self.http.send("PATCH", _pod(pod_id), body)
+
+    def delete_pod(self, pod_id: str) -> None:
+        self.http.send("DELETE", _pod(pod_id))
+
+    def act(self, pod_id: str, action: str) -> Json:
+        """`action` is start, stop, restart or terminate."""
+        return self.http.send("POST", f"{_pod(pod_id)}/action", {"action": action})
+
+    def pod_logs(
+        self,
+        pod_id: str,
+        *,
+        source: str | None = None,
+        tail: int = 100,
+        quiet_s: float | None = None,
+        last_event_id: str | None = None,
+    ) -> Iterator[Json]:
+        """`{"id", "source", "line", "ts"}` each. `source` is container, system, or None for both.
+
+        The service never ends the stream: it ends after `quiet_s` of silence, if given.
+        """
+        params = {"tail": str(tail), **({"source": source} if source else {})}
+        for event in self.http.events(
+            f"{_pod(pod_id)}/logs", params, quiet_s=quiet_s, last_event_id=last_event_id
+        ):
+            try:
+                line = json.loads(event.data)
+            except ValueError:
+                line = {"line": event.data}
+            if isinstance(line, dict):
+                yield {**line, "id": event.id}
+
+    # the account's ssh keys
+
+    def ssh_keys(self) -> list[str]:
+        return [str(key) for key in self._list(self.http.get(_KEYS), "keys")]
+
+    def add_ssh_key(self, key: str) -> bool:
+        """Adds one key, keeping the others: PUT replaces the whole set. False: it was there."""
+        keys = self.ssh_keys()
+        if _bare(key) in [_bare(known) for known in keys]:
+            return False
+        self.http.send("PUT", _KEYS, {"keys": [*keys, key.strip()]})
+        return True
+
+    # catalogue and volumes
+
+    def gpus(self, *, cloud: str, count: int = 1, min_cuda: str | None = None) -> list[Json]:
+        """GPU types with list prices per card and what is in stock in `cloud` for `count` cards."""
+        params = {"include": "AVAILABILITY", "product": "POD", "count": str(count), "cloud": cloud}
+        if min_cuda:
+            params["minCudaVersion"] = min_cuda
+        return self._objects(self.http.get("/catalog/gpus", params), "gpus")
+
+    def data_centers(self) -> list[Json]:
+        params = {"include": "GPU_AVAILABILITY"}
+        return self._objects(self.http.get("/catalog/datacenters", params), "dataCenters")
+
+    def network_volumes(self) -> list[Json]:
+        return self._objects(self.http.get("/network-volumes"), "networkVolumes")
+
+    def network_volume(self, volume_id: str) -> Json:
+        return self.http.get(f"/network-volumes/{quote(volume_id, safe='')}")
+
+    # reading
+
+    def _pages(self, path: str, key: str) -> Iterator[Json]:
+        """Every item of a list. Older servers ignore `limit` and `cursor` and send all at once."""
+        cursor, seen = None, set()
+        for _ in range(MOST_PAGES):
+            params = {"limit": str(PAGE_LIMIT), **({"cursor": cursor} if cursor else {})}
+            page = self.http.get(path, params)
+            yield from self._objects(page, key)
+            cursor = _next_cursor(page)
+            if cursor is None or cursor in seen:
+                return
+            seen.add(cursor)
+
+    def _objects(self, page: Json, key: str) -> list[Json]:
+        return [item for item in self._list(page, key) if isinstance(item, dict)]
+
+    def _list(self, page: Json, key: str) -> list[Any]:
+        """A list that is not there is an error: it must never pass for "there is nothing"."""
+        found = page.get(key, page.get("items"))
+        if not isinstance(found, list):
+            raise ApiError(f"RunPod answered without the list of {key}")
+        return found
+
+
+_KEYS = "/account/ssh-keys"
+
+
+def _pod(pod_id: str) -> str:
+    return f"/pods/{quote(pod_id, safe='')}"
+
+
+def _next_cursor(page: Json) -> str | None:
+    pagination = page.get("pagination")
+    if not isinstance(pagination, dict) or pagination.get("hasNextPage") is False:
+        return None
+    cursor = pagination.get("nextCursor")
+    return cursor if isinstance(cursor, str) and cursor else None
+
+
+def _bare(key: str) -> tuple[str, ...]:
+    """Type and base64 of a public key, without its comment."""
+    return tuple(key.split()[:2])

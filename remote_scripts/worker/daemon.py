@@ -23,6 +23,7 @@ IDLE_S = 900.0
 LOCK_LIMIT_S = 30.0
 SEND_LIMIT_S = 30.0
 FOLLOW_POLL_S = 60.0
+OK: Json = {"ok": True}
 
 
 def main(_verb: str, argv: list[str]) -> int:
@@ -61,7 +62,6 @@ class Daemon:
         self._jobs: dict[str, Job] = {job.id: job for job in self._queue}
         self._current: Job | None = None
         self._is_retiring = False
-        self._is_stopping = False
         self._idle_since = time.monotonic()
         self._links: set[threading.Thread] = set()
 
@@ -95,6 +95,8 @@ class Daemon:
                     self.runner.wait_until_closed()
                 if job:
                     _push(link, job, int(question.get("seq") or 0))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the follower has gone; an attach replays
         except (OSError, ValueError) as error:
             sys.stderr.write(f"connection: {error}\n")
         finally:
@@ -107,7 +109,7 @@ class Daemon:
             return self._submit(question)
         if operation == "attach":
             job = self._find(question["id"])
-            return ({}, job) if job else (_error("not_found", "no such job here"), None)
+            return (OK, job) if job else (_error("not_found", "no such job here"), None)
         if operation == "cancel":
             return {"cancelled": self._cancel(question["id"])}, None
         if operation == "stop":
@@ -134,12 +136,10 @@ class Daemon:
         with self.changed:
             while not self._queue:
                 left = self._idle_since + self.idle_s - time.monotonic()
-                if left <= 0 or self._is_retiring or self._is_stopping:
+                if left <= 0 or self._is_retiring:
                     self._is_retiring = True
                     return None
                 self.changed.wait(left)
-            if self._is_stopping:
-                return None
             self._current = self._queue.popleft()
             return self._current
 
@@ -147,7 +147,7 @@ class Daemon:
         job = self._find(question["id"])
         if job and (job.is_over or question["id"] in self._jobs):
             job.secrets = job.secrets or question.get("secrets") or {}
-            return {}, job
+            return OK, job
         with self.changed:
             if question.get("scripts") != SCRIPTS:
                 self._is_retiring = True
@@ -162,7 +162,7 @@ class Daemon:
         # Again under the lock: of two submits of one id the second one finds the first one's job.
         job = self._jobs.get(question["id"])
         if job:
-            return {}, job
+            return OK, job
         job = Job(self.layout, self.workload, question["id"])
         job.secrets = dict(question.get("secrets") or {})
         position = len(self._queue) + (1 if self._current else 0)
@@ -174,7 +174,7 @@ class Daemon:
         self._jobs[job.id] = job
         self._queue.append(job)
         self.changed.notify_all()
-        return {}, job
+        return OK, job
 
     def _find(self, job_id: str) -> Job | None:
         """A job in memory, else one that is on disk with a final event."""
@@ -201,10 +201,15 @@ class Daemon:
 
     def _stop(self) -> Json:
         with self.changed:
-            self._is_stopping = self._is_retiring = True
+            self._is_retiring = True
             current = self._current
+            # Ended, not kept: a follower of an open job would start the worker again at once.
+            for job in self._queue:
+                job.append_error("cancelled", "the worker was stopped before the job began")
+            self._queue.clear()
             self.changed.notify_all()
         if current:
+            current.is_cancelled = True
             self.runner.kill()
         return {"stopped": True}
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from worker.layout import Layout
+from worker.layout import Layout, write_all
 from worker.lines import error_fields
 from worker.report import (
     FULL_DISK_ERRNOS,
@@ -41,7 +41,8 @@ def main(_verb: str, argv: list[str]) -> int:
         os.environ.update(order["secrets"])
 
         def sink(kind: str, fields: Json) -> None:
-            os.write(events, json.dumps({"event": kind, **fields}, default=str).encode() + b"\n")
+            event = json.dumps({"event": kind, **fields}, default=str)
+            write_all(events, event.encode() + b"\n")
 
         context = JobContext(
             id=order["job"]["id"],

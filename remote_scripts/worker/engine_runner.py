@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import errno
 import threading
+from traceback import format_exc
 
 from worker.bootstrap import Bootstrap, BootstrapFailed
 from worker.layout import Layout
@@ -29,27 +30,28 @@ class EngineRunner:
             request = job.request()
             engine = self._ready(job, request["input"], request.get("python"))
             given = {"id": job.id, "input": request["input"]}
+            job.mark_started()
             engine.run(given, job.directory, job.secrets, job.append)
         except BootstrapFailed as failure:
             code = "cancelled" if job.is_cancelled else "bootstrap_failed"
             job.append_error(code, str(failure), failure.remedy)
         except EngineDied as death:
             self._died(job, str(death))
-        except (OSError, ValueError, KeyError) as error:
-            job.append_error("failed", f"the job cannot be run: {error!r}")
+        except Exception as error:  # noqa: BLE001 -- one job must not take the queue down with it
+            self._drop()
+            code = "disk_full" if getattr(error, "errno", 0) == errno.ENOSPC else "failed"
+            job.append_error(code, f"the job cannot be run: {error!r}", "", format_exc())
 
     def cancel(self, job: Job) -> None:
         """Asks the running job to end, and kills the engine when it does not within 10 s."""
         if self._bootstrap:
             self._bootstrap.kill()
-        engine = self._engine
-        if not engine:
-            return
-        engine.cancel(job.id)
+        if self._engine:
+            self._engine.cancel(job.id)
 
         def end() -> None:
-            if not job.is_over and engine is self._engine:
-                engine.kill()
+            if not job.is_over:
+                self.kill()
 
         timer = threading.Timer(CANCEL_GRACE_S, end)
         timer.daemon = True
@@ -87,15 +89,15 @@ class EngineRunner:
             self._drop()
         if not self._engine:
             job.append("loading", {"stage": "engine", "message": "starting the engine"})
-            self._engine = Engine(self._layout, self._workload, wanted or sys.executable)
-            if job.is_cancelled:
-                self._engine.cancel(job.id)
+            self._engine = Engine(self._layout, self._workload, wanted)
+        if job.is_cancelled:  # asked for while there was no engine to tell
+            self._engine.cancel(job.id)
         return self._engine
 
     def _died(self, job: Job, message: str) -> None:
         self._drop()
         if job.is_cancelled:
-            job.append_error("cancelled", "the job was cancelled; the engine had to be killed")
+            job.append_error("cancelled", "the job was cancelled; its engine was ended")
         else:
             job.append_error("worker_died", message, DIED_REMEDY)
 

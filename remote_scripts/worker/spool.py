@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.layout import Layout, is_id, write_all
-from worker.lines import FINAL, error_fields, event_line, is_final, kind_of, read_lines
+from worker.lines import FINAL, error_fields, event_line, is_final, read_lines
 
 INTERRUPTED = "the worker ended in the middle of this job; what it had made is kept"
 RUN_AGAIN = "submit it again under a new id"
@@ -33,8 +33,12 @@ class Job:
 
     @property
     def has_started(self) -> bool:
-        """Whether an engine was given it. `accepted` and queue positions come before that."""
-        return any(not _is_waiting(line) for line in self.lines)
+        """Whether an engine was given it. Queueing and bootstrap come before that."""
+        return self._marker.exists() and self._marker.stat().st_size > 0
+
+    def mark_started(self) -> None:
+        """From here on a restart of the daemon does not run it again. Raises OSError."""
+        self._marker.write_text("started")
 
     def request(self) -> dict[str, Any]:
         """What `submit` stored. Raises OSError, ValueError."""
@@ -136,10 +140,6 @@ def _status(events: list[dict[str, Any]]) -> str:
         return "cancelled" if last.get("code") == "cancelled" else "failed"
     waiting = all(event["event"] == "accepted" or _is_queue(event) for event in events)
     return "queued" if waiting else "running"
-
-
-def _is_waiting(line: bytes) -> bool:
-    return kind_of(line) == "accepted" or _is_queue(json.loads(line))
 
 
 def _is_queue(event: dict[str, Any]) -> bool:

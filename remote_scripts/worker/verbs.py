@@ -34,6 +34,8 @@ def main(verb: str, argv: list[str]) -> int:
         return {"submit": submit, "attach": attach, "cancel": cancel, "stop": stop}[verb](
             Layout.from_environment(), words, options
         )
+    except OSError as error:
+        return Follower(Layout.from_environment(), "", "").fail("failed", f"{verb}: {error}")
     except WrongUsage as error:
         sys.stderr.write(f"{error}\nusage: run.py {USAGE[verb]}\n")
         return 2
@@ -141,8 +143,9 @@ def _problem(request: object) -> str:
         return "`id` must be 1 to 64 letters, digits, - or _"
     if not isinstance(request.get("input"), dict):
         return "`input` must be an object"
-    if not isinstance(request.get("secrets") or {}, dict):
-        return "`secrets` must be an object"
+    secrets = request.get("secrets") or {}
+    if not isinstance(secrets, dict) or not all(isinstance(v, str) for v in secrets.values()):
+        return "`secrets` must be an object of strings"
     return ""
 
 

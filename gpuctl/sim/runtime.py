@@ -1,0 +1,125 @@
+"""A pod in motion: its box, its SSH server, its log, and the thread that boots it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuctl.sim import clock, processes
+from gpuctl.sim.box import DISK_FULL, Box
+from gpuctl.sim.drops import Drop
+from gpuctl.sim.faults import Faults
+from gpuctl.sim.logs import PodLog
+from gpuctl.sim.pod import Pod
+from gpuctl.sim.ssh import Hooks, SshServer
+
+POD_MARKER = "RUNPOD_POD_ID"
+FOLDER_MARKER = "GPUCTL_SIM_FOLDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every pod shares. Seconds for the two phases of a boot; `api_url` as pods see it."""
+
+    folder: Path
+    api_url: str
+    faults: Faults
+    on_change: Callable[[], None]
+    provisioning_s: float = 0.1
+    starting_s: float = 0.2
+
+
+class Runtime:
+    """Its methods are called under the lock of the fleet, but for `_boot`, which takes it itself."""
+
+    def __init__(self, pod: Pod, box: Box, shared: Surroundings, lock: threading.RLock) -> None:
+        self.pod = pod
+        self.log = PodLog(box.folder / "log.ndjson")
+        self._box = box
+        self._shared = shared
+        self._lock = lock
+        self._server: SshServer | None = None
+        self._cancelled = threading.Event()
+
+    def boot(self) -> None:
+        """Goes through PROVISIONING and STARTING to RUNNING in the background."""
+        self._box.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fault = self._shared.faults.take("slow-start")
+        delay_s = float(fault.value or 30) if fault else 0.0
+        self._cancelled = threading.Event()
+        self.pod.status, self.pod.started_at = "PROVISIONING", None
+        self.log.system(f"create container {self.pod.image}")
+        threading.Thread(target=self._boot, args=(self._cancelled, delay_s), daemon=True).start()
+
+    def halt(self) -> None:
+        """Closes the SSH server and kills whatever runs in the pod."""
+        self._cancelled.set()
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+        self.pod.ssh_port = None
+        processes.kill_all(POD_MARKER, self.pod.id)
+
+    def move(self) -> None:
+        """A new port and host key at once; what runs in the pod goes on."""
+        if self._server is not None:
+            self._server.close()
+        self._listen()
+        self.log.system("network address changed")
+
+    def _boot(self, cancelled: threading.Event, delay_s: float) -> None:
+        if cancelled.wait(self._shared.provisioning_s):
+            return
+        with self._lock:
+            if cancelled.is_set():
+                return
+            self.pod.status = "STARTING"
+            self.log.system(f"image pull: {self.pod.image}: pulling")
+        if cancelled.wait(self._shared.starting_s + delay_s):
+            return
+        with self._lock:
+            if not cancelled.is_set():
+                self._run()
+
+    def _run(self) -> None:
+        self.log.system(f"image pull: {self.pod.image}: complete")
+        self.log.system("start container")
+        self._box.make(self.pod.gpu_id, self.pod.gpus_present)
+        self._listen()
+        self.pod.status = "RUNNING"
+        self.log.container(f"sshd listens on port 22 (public port {self.pod.ssh_port})")
+        self._shared.on_change()
+
+    def _listen(self) -> None:
+        hooks = Hooks(self._environment, self._disk_is_full, self._next_drop, self.log.container)
+        self._server = SshServer(self._box, self.pod.authorized_keys, hooks)
+        self.pod.ssh_port = self._server.port
+        self.pod.started_at = clock.rfc3339(clock.now())
+        self._shared.on_change()
+
+    def _environment(self) -> dict[str, str]:
+        pod = self.pod
+        own = {
+            "RUNPOD_API_KEY": pod.key,
+            "RUNPOD_API_URL": self._shared.api_url,
+            "RUNPOD_DC_ID": pod.data_center or "",
+            "RUNPOD_GPU_COUNT": str(pod.gpus_present),
+            "RUNPOD_PUBLIC_IP": "127.0.0.1",
+            "RUNPOD_TCP_PORT_22": str(pod.ssh_port),
+            **({"RUNPOD_VOLUME_ID": pod.volume_id} if pod.volume_id else {}),
+            **pod.env,
+            POD_MARKER: pod.id,
+            FOLDER_MARKER: str(self._shared.folder),
+        }
+        if self._disk_is_full():
+            own[DISK_FULL] = "1"
+        return self._box.environment(own)
+
+    def _disk_is_full(self) -> bool:
+        return self._shared.faults.peek("disk-full") is not None
+
+    def _next_drop(self) -> Drop | None:
+        fault = self._shared.faults.take("ssh-drop")
+        return Drop.parse(fault.value) if fault else None

@@ -1,0 +1,59 @@
+"""The whole simulated account: pods, volumes, keys and faults, and their file on disk."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from gpuctl.models import Json
+from gpuctl.sim.faults import Faults
+from gpuctl.sim.pods import Pods, new_id
+from gpuctl.sim.runtime import Surroundings
+from gpuctl.sim.store import read_json, write_json
+from gpuctl.sim.volumes import Volumes
+
+STATE_FILE = "state.json"
+
+
+class World:
+    def __init__(self, folder: Path, api_url: str, settings: Mapping[str, str]) -> None:
+        """`settings` may hold provisioning_s and starting_s, the length of a boot's two phases."""
+        self.folder = folder
+        self._path = folder / STATE_FILE
+        self._writing = threading.Lock()
+        self._changes = itertools.count(1)
+        self._written = 0
+        state = read_json(self._path) or {}
+        self.keys: list[str] = state.get("keys", [])
+        self.faults = Faults(state.get("faults", []), self.save)
+        self.volumes = Volumes(state.get("volumes", []), folder / "volumes", new_id, self.save)
+        phases = {
+            name: float(settings[name])
+            for name in ("provisioning_s", "starting_s")
+            if name in settings
+        }
+        shared = Surroundings(folder, api_url, self.faults, self.save, **phases)
+        self.pods = Pods(state.get("pods", []), shared, self.volumes)
+
+    def set_keys(self, keys: list[str]) -> None:
+        self.keys = keys
+        self.save()
+
+    def save(self) -> None:
+        """On disk when it returns. A snapshot that a later one has overtaken is not written."""
+        change = next(self._changes)
+        snapshot = self._snapshot()
+        with self._writing:
+            if change > self._written and self.folder.is_dir():
+                write_json(self._path, snapshot)
+                self._written = change
+
+    def _snapshot(self) -> Json:
+        return {
+            "pods": self.pods.records(),
+            "volumes": self.volumes.list(),
+            "keys": self.keys,
+            "faults": self.faults.as_json(),
+        }

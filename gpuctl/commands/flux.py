@@ -1,0 +1,160 @@
+"""`gpuctl flux`: from a prompt to a picture."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from gpuctl.commands.options import (
+    DetachOption,
+    NoOpenOption,
+    OnOption,
+    OutOption,
+    PromptArgument,
+    PromptFileOption,
+)
+from gpuctl.commands.pictures import paint_and_show
+from gpuctl.commands.texts import prompt_text
+from gpuctl.context import Context
+from gpuctl.errors import UsageError
+from gpuctl.services.pictures import Wish
+from gpuctl.workloads.flux import MAX_SEED, Choices, parse_lora
+
+
+def flux(
+    ctx: typer.Context,
+    prompt: PromptArgument = None,
+    fast: Annotated[bool, typer.Option("--fast", help="4 steps, on schnell.")] = False,
+    balanced: Annotated[bool, typer.Option("--balanced", help="20 steps.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="50 steps.")] = False,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="A row of the table `presets`.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N")] = None,
+    portrait: Annotated[bool, typer.Option("--portrait", help="768x1024")] = False,
+    landscape: Annotated[bool, typer.Option("--landscape", help="1024x768")] = False,
+    square: Annotated[bool, typer.Option("--square", help="1024x1024")] = False,
+    hd: Annotated[bool, typer.Option("--hd", help="1280x720")] = False,
+    four_k: Annotated[bool, typer.Option("--4k", help="3840x2160")] = False,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="WxH", help="Pixels, or a name of `sizes`.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", metavar="X", help="1.0 (free) to 7.0 (strict).")
+    ] = None,
+    creative: Annotated[bool, typer.Option("--creative", help="Guidance 1.5.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Guidance 5.0.")] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="The same seed, the same picture.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", "-n", metavar="COUNT", help="Pictures, seed counting up.")
+    ] = 1,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="A row of the table `models`.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option("--lora", metavar="NAME_OR_PATH[:WEIGHT]", help="Adapter; may be repeated."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", metavar="IMAGE", help="Start from this picture.")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option("--strength", metavar="X", help="How far from --init: 0 to 1.")
+    ] = 0.6,
+    enhance: Annotated[
+        bool | None,
+        typer.Option("--enhance/--no-enhance", help="Let Claude rewrite the prompt first."),
+    ] = None,
+    enhance_ai: Annotated[bool, typer.Option("--enhance-ai", hidden=True)] = False,
+    format: Annotated[  # noqa: A002  the option's name
+        str | None, typer.Option("--format", metavar="png|jpg|webp")
+    ] = None,
+    jpeg_quality: Annotated[
+        int | None, typer.Option("--jpeg-quality", metavar="N", help="1 to 100.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="NAME", help="auto, bf16, fp8, nf4, offload or cpu."),
+    ] = None,
+    out: OutOption = None,
+    open_: NoOpenOption = None,
+    on: OnOption = None,
+    detach: DetachOption = False,
+    prompt_file: PromptFileOption = None,
+) -> None:
+    """Paint pictures from a prompt.
+
+    \b
+    gpuctl flux "a lighthouse at dusk" --quality --portrait
+    gpuctl flux "a red fox" -n 4 --seed 7 --out foxes/
+    gpuctl flux - < prompt.txt
+    """
+    context: Context = ctx.obj
+    settings = context.settings
+    chosen_preset = _one_of(
+        "preset",
+        {"fast": fast, "balanced": balanced, "quality": quality},
+        preset,
+        settings.text("flux.default_preset"),
+    )
+    chosen_size = _one_of(
+        "size",
+        {
+            "portrait": portrait,
+            "landscape": landscape,
+            "square": square,
+            "hd": hd,
+            "4k": four_k,
+        },
+        size,
+        settings.text("flux.default_size"),
+    )
+    wish = Wish(
+        choices=Choices(
+            prompt=prompt_text(prompt, prompt_file),
+            preset=chosen_preset,
+            size=chosen_size,
+            seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
+            model=model,
+            default_model=settings.text("flux.default_model"),
+            steps=steps,
+            guidance=guidance,
+            guidance_name=_guidance_name(guidance, creative=creative, strict=strict),
+            default_guidance=settings.number("flux.guidance"),
+            count=count,
+            loras=tuple(map(parse_lora, lora or ())),
+            init_image=init,
+            strength=strength,
+            format=format or _format_of(out) or settings.text("flux.format"),
+            jpeg_quality=jpeg_quality or settings.integer("flux.jpeg_quality"),
+            engine=engine or settings.text("flux.engine"),
+        ),
+        enhance=enhance_ai or (settings.flag("flux.enhance") if enhance is None else enhance),
+        out=out,
+        on=on,
+        detach=detach,
+    )
+    paint_and_show(context, wish, open_=open_)
+
+
+def _one_of(kind: str, flags: dict[str, bool], named: str | None, default: str) -> str:
+    given = [name for name, is_set in flags.items() if is_set] + ([named] if named else [])
+    if len(given) > 1:
+        raise UsageError(f"more than one {kind}: {', '.join(given)}", hint="choose one")
+    return given[0] if given else default
+
+
+def _guidance_name(guidance: float | None, *, creative: bool, strict: bool) -> str | None:
+    names = [name for name, is_set in (("creative", creative), ("strict", strict)) if is_set]
+    if len(names) + (guidance is not None) > 1:
+        raise UsageError("--guidance, --creative and --strict say the same thing; choose one")
+    return names[0] if names else None
+
+
+def _format_of(out: str | None) -> str | None:
+    suffix = (out or "").rpartition(".")[2].lower()
+    return {"jpeg": "jpg"}.get(suffix, suffix) if suffix in ("png", "jpg", "jpeg", "webp") else None

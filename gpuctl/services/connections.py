@@ -1,0 +1,174 @@
+"""Opens a shell on a machine: refreshes an address that moved, and pins host keys per machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged, NotFound
+from gpuctl.models import Address, Machine, Pin, Report
+from gpuctl.providers.base import Provider
+from gpuctl.remote.base import Shell
+
+LOCAL = "local"
+
+
+class Memory(Protocol):
+    """The part of State that connections need."""
+
+    def remember(self, machine: Machine) -> None: ...
+    def pin(self, pin: Pin) -> None: ...
+    def pinned(self, machine_id: str) -> Pin | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SshOptions:
+    """How connections are made. Times in seconds, the window in bytes."""
+
+    key: Path
+    connect_timeout_s: float
+    keepalive_s: int
+    silence_limit_s: float
+    window_bytes: int
+
+
+class Connector:
+    """Makes one connection per call. Keeps nothing open itself."""
+
+    def __init__(
+        self,
+        options: SshOptions,
+        memory: Memory,
+        provider: Callable[[str], Provider],
+        report: Report,
+    ) -> None:
+        self._options = options
+        self._memory = memory
+        self._provider = provider
+        self._report = report
+
+    def connect(self, machine: Machine) -> Shell:
+        """A shell on `machine`. When its stored address fails, the current one is read from the
+        provider, stored, and tried once.
+
+        Raises ConnectionFailed, HostKeyChanged, CredentialsError, NotFound (the machine is gone).
+        """
+        if machine.id == LOCAL:
+            from gpuctl.remote.local import LocalShell  # noqa: PLC0415  only for --on local
+
+            return LocalShell()
+        if machine.address is None:
+            machine = self.refreshed(machine)
+        try:
+            return self._open(machine)
+        except HostKeyChanged:
+            raise
+        except ConnectionFailed as failure:
+            if machine.provider == "host":
+                raise
+            current = self.refreshed(machine, because=failure)
+            if current.address == machine.address:
+                raise
+            self._report.note(f"{machine.name} moved to {current.address}")
+            return self._open(current)
+
+    def refreshed(self, machine: Machine, because: ConnectionFailed | None = None) -> Machine:
+        """The machine as the provider sees it now, stored. Raises ConnectionFailed while it has no
+        address, and `because` when the provider cannot be asked."""
+        if machine.provider == "host":
+            raise ConnectionFailed(f"{machine.name} has no address")
+        try:
+            seen = self._provider(machine.provider).get(machine.id)
+        except CredentialsError:
+            if because is not None:
+                raise because from None
+            raise
+        current = replace(
+            seen, workload=seen.workload or machine.workload, name=seen.name or machine.name
+        )
+        self._memory.remember(current)
+        if current.address is None:
+            raise ConnectionFailed(
+                f"{current.name} is {current.status} and has no ssh address",
+                hint=f"gpuctl start {current.name}"
+                if current.status == "EXITED"
+                else f"gpuctl status {current.name}",
+            )
+        return current
+
+    def _open(self, machine: Machine) -> Shell:
+        from gpuctl.remote import ssh  # noqa: PLC0415  paramiko, only when something is dialled
+
+        assert machine.address is not None
+        options = self._options
+        return ssh.connect(
+            machine.address,
+            key=options.key,
+            verify=lambda key: self._verify(machine, key),
+            connect_timeout_s=options.connect_timeout_s,
+            keepalive_s=options.keepalive_s,
+            silence_limit_s=options.silence_limit_s,
+            window_bytes=options.window_bytes,
+        )
+
+    def _verify(self, machine: Machine, key: str) -> None:
+        """Trust on first use, then only that key, or one whose change the provider explains."""
+        assert machine.address is not None
+        pinned = self._memory.pinned(machine.id)
+        if pinned is None:
+            self._check_known_hosts(machine.address, machine, key)
+            self._pin(machine, key)
+        elif pinned.key != key:
+            self._accept_explained(machine, pinned, key)
+
+    def _check_known_hosts(self, address: Address, machine: Machine, key: str) -> None:
+        if machine.provider != "host":
+            return
+        from gpuctl.remote.host_keys import user_known_hosts  # noqa: PLC0415  paramiko is loaded
+
+        known = user_known_hosts(address.host, address.port)
+        if known and key not in known:
+            raise HostKeyChanged(
+                f"{address} shows a key that ~/.ssh/known_hosts does not have for it",
+                hint=f"if that is right: ssh-keygen -R '[{address.host}]:{address.port}'",
+            )
+
+    def _accept_explained(self, machine: Machine, pinned: Pin, key: str) -> None:
+        if machine.provider != "host":
+            current = self.refreshed(machine)
+            restarted = current.started_at != pinned.started_at
+            moved = str(current.address) != pinned.address
+            if current.address == machine.address and (restarted or moved):
+                self._report.note(f"{machine.name} was restarted: its new host key is accepted")
+                self._pin(current, key)
+                return
+        raise HostKeyChanged(
+            f"{machine.name} shows another host key than before, and nothing explains it",
+            hint="somebody may be in between. If the machine was rebuilt on purpose: "
+            f"gpuctl config forget-key {machine.id}",
+        )
+
+    def _pin(self, machine: Machine, key: str) -> None:
+        self._memory.pin(Pin(machine.id, key, str(machine.address), machine.started_at))
+
+
+def host_machine(address: Address) -> Machine:
+    """A plain ssh host as a machine: its address is its id, and it costs nothing we know of."""
+    name = f"{address.host}:{address.port}" if address.port != 22 else address.host
+    return Machine(id=str(address), name=name, provider="host", status="RUNNING", address=address)
+
+
+def local_machine() -> Machine:
+    return Machine(id=LOCAL, name="this computer", provider="host", status="RUNNING")
+
+
+def unknown_machine(text: str, known: list[str]) -> NotFound:
+    from difflib import get_close_matches  # noqa: PLC0415  only on the way out
+
+    near = get_close_matches(text, known, n=1)
+    return NotFound(
+        f"there is no machine called '{text}'",
+        hint=f"did you mean {near[0]}?" if near else "gpuctl status lists the machines",
+    )

@@ -1,0 +1,219 @@
+"""From a wish to pictures on this computer: plan, submit, watch, bring home, leave receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gpuctl.models import Artifact, Event, Job, JobRecord, Json, Machine, Report
+from gpuctl.services import destinations, receipts
+from gpuctl.services.destinations import Destination
+from gpuctl.services.inputs import content_name
+from gpuctl.services.jobs import (
+    Begin,
+    Link,
+    Memory,
+    Progress,
+    Session,
+    artifact_of,
+    cost_usd,
+    detached,
+    fetch,
+    follow,
+)
+from gpuctl.services.prompts import Meter, meter
+from gpuctl.services.waiting import Clock
+from gpuctl.workloads import flux
+from gpuctl.workloads.flux import Choices, Lora, Request
+from gpuctl.workloads.flux_models import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator typed."""
+
+    choices: Choices
+    enhance: bool = False
+    out: str | None = None
+    on: str | None = None
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked order. `inputs`: name in the machine's workspace → local file."""
+
+    request: Request
+    destination: Destination
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """What came home."""
+
+    record: JobRecord
+    receipts: tuple[Json, ...]
+
+
+def plan(wish: Wish, tables: Tables, output_folder: Path) -> Plan:
+    """Checks everything that can be checked here. Raises UsageError, NotFound; starts nothing."""
+    inputs: dict[str, Path] = {}
+    choices = wish.choices
+    if choices.init_image is not None:
+        choices = replace(choices, init_image=_input(choices.init_image, inputs))
+    choices = replace(choices, loras=tuple(_lora(lora, inputs) for lora in choices.loras))
+    request = flux.resolve(choices, tables)
+    destination = destinations.plan(wish.out, output_folder, (*flux.FORMATS, "jpeg"))
+    return Plan(request, destination, inputs)
+
+
+def _input(text: str, inputs: dict[str, Path]) -> str:
+    path = Path(text).expanduser()
+    name = content_name(path)
+    inputs[name] = path
+    return name
+
+
+def _lora(lora: Lora, inputs: dict[str, Path]) -> Lora:
+    looks_local = lora.source.endswith(".safetensors") or lora.source.startswith((".", "/", "~"))
+    if not looks_local or lora.source.startswith("/workspace/"):
+        return lora
+    return replace(lora, source=_input(lora.source, inputs))
+
+
+def read_by_encoders(request: Request, text: str) -> tuple[Request, Meter]:
+    """The order with what CLIP and the text encoder will read of `text`."""
+    measured = meter(
+        text, clip_limit=request.model.clip_tokens, text_limit=request.model.text_tokens
+    )
+    return request.with_prompt(text, measured.clip_prompt), measured
+
+
+def new_record(
+    job_id: str, plan: Plan, machine: Machine, target: str, context: Json, now: float
+) -> JobRecord:
+    """The job as it is remembered before it is sent."""
+    return JobRecord(
+        id=job_id,
+        workload=flux.NAME,
+        machine_id=machine.id,
+        target=target,
+        status="submitted",
+        created_at=now,
+        input=plan.request.to_input(),
+        context={
+            **context,
+            "folder": str(plan.destination.folder.absolute()),
+            "name": plan.destination.name,
+            "machine": {
+                "id": machine.id,
+                "name": machine.name,
+                "provider": machine.provider,
+                "gpu": machine.gpu,
+                "image": machine.image,
+            },
+        },
+        price_usd_h=machine.price_usd_h,
+    )
+
+
+class Watch:
+    """Follows one job to its end and brings its pictures home, across dropped connections."""
+
+    def __init__(
+        self,
+        record: JobRecord,
+        link: Link,
+        memory: Memory,
+        *,
+        clock: Clock,
+        limit_s: float,
+        report: Report,
+    ) -> None:
+        self._session = Session(record, memory, clock, report)
+        self._link = link
+        self._clock = clock
+        self._limit_s = limit_s
+        self._report = report
+        self._transfer_s = 0.0
+
+    @property
+    def record(self) -> JobRecord:
+        return self._session.record
+
+    def submit(self, job: Job, *, detach: bool = False) -> Painted:
+        """Sends the job and watches it; with `detach` only until the worker has accepted it.
+
+        Raises JobFailed, ConnectionFailed, TransferFailed, Detached (Ctrl-C).
+        """
+        self._session.update(status="submitted")
+        return self._run(lambda runner: runner.submit(job), stop_at_accepted=detach)
+
+    def attach(self) -> Painted:
+        """Watches a job that was sent before: replays it and fetches what is not here yet."""
+        return self._run(lambda runner: runner.attach(self.record.workload, self.record.id))
+
+    def _run(self, begin: Begin, *, stop_at_accepted: bool = False) -> Painted:
+        progress = Progress(self._report)
+        events = follow(
+            self._link, begin, clock=self._clock, limit_s=self._limit_s, report=self._report
+        )
+        try:
+            for event in events:
+                progress.show(event)
+                self._session.note(event)
+                if stop_at_accepted and event.kind == "accepted":
+                    return Painted(self.record, ())
+                if event.kind == "artifact":
+                    self._bring_home(event)
+        except KeyboardInterrupt:
+            raise detached(self.record) from None
+        finally:
+            events.close()
+        return self._finish()
+
+    def _bring_home(self, event: Event) -> None:
+        artifact = artifact_of(event)
+        if self._is_here(artifact):
+            return
+        context, job_input = self.record.context, self.record.input
+        destination = Destination(Path(context["folder"]), context.get("name"))
+        destinations.prepare(destination)
+        seed = int(event.data.get("seed", job_input.get("seed", 0)))
+        target = destination.path(
+            flux.file_stem(str(context.get("prompt", "")), seed),
+            str(job_input.get("format", "png")),
+            index=int(event.data.get("index", 0)),
+            count=int(job_input.get("count", 1)),
+        )
+        began = self._clock.now()
+        fetch(
+            self._link,
+            artifact,
+            target,
+            clock=self._clock,
+            limit_s=self._limit_s,
+            report=self._report,
+        )
+        self._transfer_s += self._clock.now() - began
+        self._session.keep(artifact, target)
+
+    def _is_here(self, artifact: Artifact) -> bool:
+        return any(
+            known.sha256 == artifact.sha256 and Path(file).exists()
+            for known, file in zip(self.record.artifacts, self.record.files, strict=True)
+        )
+
+    def _finish(self) -> Painted:
+        record = self.record
+        metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
+        self._session.update(metrics=metrics)
+        written = tuple(
+            receipts.leave(Path(file), self.record, artifact, cost_usd(self.record))
+            for artifact, file in zip(record.artifacts, record.files, strict=True)
+            if Path(file).exists()
+        )
+        self._session.update(status="fetched")
+        return Painted(self.record, written)

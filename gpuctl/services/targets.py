@@ -1,0 +1,105 @@
+"""Finds the machine that `--on` means, or the one a command without `--on` should use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from gpuctl.config import Settings
+from gpuctl.errors import CredentialsError, NotFound
+from gpuctl.models import Address, Machine
+from gpuctl.providers.base import Provider
+from gpuctl.services.connections import LOCAL, host_machine, local_machine, unknown_machine
+
+
+class Memory(Protocol):
+    """The part of State that finding a machine needs."""
+
+    def machine(self, id_or_name: str) -> Machine | None: ...
+    def machines(self, workload: str | None = None) -> list[Machine]: ...
+    def remember(self, machine: Machine) -> None: ...
+
+
+def resolve(
+    on: str | None,
+    workload: str,
+    *,
+    settings: Settings,
+    memory: Memory,
+    provider: Callable[[str], Provider],
+    ssh_config: Path,
+) -> Machine | None:
+    """The machine for `on`: local, user@host[:port], a machine's id or name, a workload's name, or
+    an alias of ~/.ssh/config. Without `on`: the configured pod, else the workload's machine that
+    was seen last. None when there is none and nothing was asked for by name.
+
+    Raises NotFound for a name that nobody knows, UsageError for a malformed address.
+    """
+    if on is None:
+        return _configured(workload, settings, memory) or _latest(workload, memory)
+    if on == LOCAL:
+        return local_machine()
+    if "@" in on:
+        return _host(on, ssh_config)
+    found = memory.machine(on) or _latest(on, memory)
+    if found is None and _is_alias(on, ssh_config):
+        return _host(on, ssh_config)
+    return found or _asked(on, memory, provider)
+
+
+def _configured(workload: str, settings: Settings, memory: Memory) -> Machine | None:
+    pod_id = settings.text_or_none("runpod.pod_id")
+    host = settings.text_or_none("runpod.host")
+    address = Address(host, settings.integer_or_none("runpod.port") or 22) if host else None
+    if pod_id is None:
+        return host_machine(address) if address else None
+    known = memory.machine(pod_id)
+    return known or Machine(
+        id=pod_id,
+        name=pod_id,
+        provider="runpod",
+        status="UNKNOWN",
+        address=address,
+        workload=workload,
+    )
+
+
+def _latest(workload: str, memory: Memory) -> Machine | None:
+    machines = [m for m in memory.machines(workload) if m.status != "TERMINATED"]
+    running = [m for m in machines if m.status == "RUNNING"]
+    return next(iter(running or machines), None)
+
+
+def _host(text: str, ssh_config: Path) -> Machine:
+    from gpuctl.remote.ssh_config import resolve as resolve_host  # noqa: PLC0415  for hosts only
+
+    return host_machine(resolve_host(text, ssh_config).address)
+
+
+def _is_alias(text: str, ssh_config: Path) -> bool:
+    from gpuctl.remote.ssh_config import knows  # noqa: PLC0415  for hosts only
+
+    return knows(text, ssh_config)
+
+
+def _asked(on: str, memory: Memory, provider: Callable[[str], Provider]) -> Machine:
+    """Machines that this computer has not seen yet, made in the console or elsewhere."""
+    try:
+        listed = provider("runpod").list()
+    except CredentialsError:
+        listed = []
+    for machine in listed:
+        if on in (machine.id, machine.name):
+            memory.remember(machine)
+            return machine
+    raise unknown_machine(on, [m.name for m in (*memory.machines(), *listed)])
+
+
+def none_for(workload: str) -> NotFound:
+    """The error of a command that found no machine to work on."""
+    return NotFound(
+        f"there is no machine for {workload} yet",
+        hint=f"gpuctl deploy {workload}   (or try it without an account: "
+        f'gpuctl --sim {workload} "a red fox in snow")',
+    )

@@ -1,0 +1,58 @@
+"""Guards: every test has its own home, sees no inherited secrets, and prints nothing by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+_INHERITED = (
+    "GPUCTL_",
+    "RUNPOD_",
+    "AWS_",
+    "ANTHROPIC_",
+    "HF_",
+    "HUGGINGFACE_",
+    "STEPS_",
+    "XDG_",
+    "CLAUDE_",
+)
+_ALLOWED = ("GPUCTL_TEST_", "GPUCTL_RUNPOD_OPENAPI", "AWS_CA_BUNDLE")
+_SEED_NAMES = ("SSH_KEY", "SSH_CONNECT_TIMEOUT", "WORKSPACE_PATH", "OUTPUT_DIR", "NO_COLOR")
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A test has its own HOME, XDG folders and current folder, and a bare environment."""
+    for name in list(os.environ):
+        if (name.startswith(_INHERITED) and not name.startswith(_ALLOWED)) or name in _SEED_NAMES:
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    project = home / "project"
+    project.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / ".local/state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(project)
+    return home
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """GPUCTL_TEST_REQUIRE=sshd,flux,openapi turns 'skipped' into 'failed' for those marks."""
+    required = set(filter(None, os.environ.get("GPUCTL_TEST_REQUIRE", "").split(",")))
+    for mark in required:
+        if item.get_closest_marker(mark):
+            item.add_marker(pytest.mark.required)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.skipped and item.get_closest_marker("required") and call.excinfo is not None:
+        report.outcome = "failed"
+        report.longrepr = f"required here, but skipped: {call.excinfo.value}"
+    return report

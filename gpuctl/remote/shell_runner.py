@@ -45,7 +45,9 @@ class ShellRunner:
         self._put_inputs(job)
         secrets = {name: secret.reveal() for name, secret in self._secrets.items()}
         request = {"id": job.id, "input": job.input, "secrets": secrets}
-        args = ["--python", self._python, "--idle-s", str(self._idle_s)]
+        # Without --python the worker makes a venv of its own.
+        python = [] if self._python == "auto" else ["--python", self._python]
+        args = [*python, "--idle-s", str(self._idle_s)]
         yield from self._follow(job.workload, "submit", args, json.dumps(request).encode() + b"\n")
 
     def attach(self, workload: str, job_id: str, *, from_seq: int = 0) -> Iterator[Event]:

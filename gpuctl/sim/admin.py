@@ -45,8 +45,8 @@ def _status(world: World) -> Json:
     return {
         "pid": os.getpid(),
         "folder": str(world.folder),
-        "pods": world.pods.list(),
-        "networkVolumes": world.volumes.list(),
+        "pods": world.pods.all(),
+        "networkVolumes": world.volumes.all(),
         "faults": world.faults.as_json(),
     }
 

@@ -36,7 +36,7 @@ def v2_routes(world: World, is_closing: Callable[[], bool]) -> list[BaseRoute]:
 def _pod_routes(world: World) -> list[BaseRoute]:
     pods = world.pods
     return [
-        _route("/v2/pods", "GET", lambda _id, _body: _ok({"pods": pods.list()})),
+        _route("/v2/pods", "GET", lambda _id, _body: _ok({"pods": pods.all()})),
         _route("/v2/pods", "POST", lambda _id, body: _create_pod(world, body)),
         _route("/v2/pods/{id}", "GET", lambda pod_id, _body: _ok(pods.get(pod_id))),
         _route(
@@ -58,7 +58,7 @@ def _pod_routes(world: World) -> list[BaseRoute]:
 def _volume_routes(world: World) -> list[BaseRoute]:
     volumes, path = world.volumes, "/v2/network-volumes"
     return [
-        _route(path, "GET", lambda _id, _body: _ok({"networkVolumes": volumes.list()})),
+        _route(path, "GET", lambda _id, _body: _ok({"networkVolumes": volumes.all()})),
         _route(
             path,
             "POST",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from gpuctl.sim import catalog
 SHELL = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DISK_FULL = "GPUCTL_SIM_DISK_FULL"
+# Uploads end in `cat > file`; every other writer is told by the environment.
+CAT_ON_A_FULL_DISK = """if [ -f /dev/fd/1 ]; then
+  echo 'cat: write error: No space left on device' >&2
+  exit 1
+fi
+exec /bin/cat "$@"
+"""
 # Nothing else of the operator's environment reaches a pod: it may hold their keys.
 PASSED_ON = ("LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE", "TZ")
 
@@ -37,6 +45,11 @@ class Box:
     def programs(self) -> Path:
         return self.folder / "bin"
 
+    @property
+    def full_programs(self) -> Path:
+        """Put first on the PATH while the disk plays full."""
+        return self.folder / "bin-disk-full"
+
     def make(self, gpu_id: str | None, gpu_count: int) -> None:
         for folder in (self.folder, self.home, self.programs, self.folder / "tmp"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -45,9 +58,20 @@ class Box:
         _program(self.programs / "nvidia-smi", nvidia_smi(gpu_id, gpu_count))
         if not _is_on_path("python3"):
             _program(self.programs / "python3", f'exec {shlex.quote(sys.executable)} "$@"\n')
+        self.full_programs.mkdir(exist_ok=True)
+        _program(self.full_programs / "cat", CAT_ON_A_FULL_DISK)
 
-    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """What a command in the pod sees. `own` (the pod's env) comes last but for HOME and PATH."""
+    def wipe(self, *, keep_workspace: bool) -> None:
+        """The container disk is lost at a stop; a mounted workspace stays."""
+        for folder in (self.home, self.folder / "tmp"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if not keep_workspace and not self.workspace.is_symlink():
+            shutil.rmtree(self.workspace, ignore_errors=True)
+
+    def environment(self, own: Mapping[str, str], *, disk_is_full: bool) -> dict[str, str]:
+        """What a command in the pod sees; `own` (the pod's env) wins but for HOME and PATH."""
+        full = {DISK_FULL: "1"} if disk_is_full else {}
+        programs = [self.full_programs, self.programs] if disk_is_full else [self.programs]
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return {
             **passed,
@@ -58,9 +82,10 @@ class Box:
             "GPUCTL_WORKSPACE": str(self.workspace),
             "GPUCTL_ENGINE": "sim",
             **own,
+            **full,
             "HOME": str(self.home),
             "PATH": os.pathsep.join(
-                [str(self.programs), str(Path(sys.executable).parent), SYSTEM_PATH]
+                [*map(str, programs), str(Path(sys.executable).parent), SYSTEM_PATH]
             ),
         }
 
@@ -98,7 +123,9 @@ value() {{
 fields=
 for argument in "$@"; do
   case "$argument" in
-    -L) for i in {numbers}; do printf 'GPU %s: %s (UUID: ' "$i" {name}; uuid "$i"; echo ')'; done; exit 0 ;;
+    -L)
+      for i in {numbers}; do printf 'GPU %s: %s (UUID: ' "$i" {name}; uuid "$i"; echo ')'; done
+      exit 0 ;;
     --query-gpu=*) fields=${{argument#--query-gpu=}} ;;
   esac
 done

@@ -100,7 +100,7 @@ def places(gpu: Gpu, cloud: str, allowed: frozenset[str] | None = None) -> list[
 
 
 def availability(gpu: Gpu, cloud: str, count: int, allowed: frozenset[str] | None = None) -> str:
-    """A constrained place excludes Community stock, as its places are not known (runpod.md §2.1)."""
+    """Naming data centres excludes Community stock: it has none (runpod.md §2.1)."""
     if price_usd_h(gpu, cloud) == 0 or count > gpu.max_count:
         return "NONE"
     if cloud != "SECURE":

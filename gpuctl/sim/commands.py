@@ -15,15 +15,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import paramiko
 
 CHUNK_BYTES = 1 << 18
 CLOSE_POLL_S = 0.1
-DRAIN_S = 0.2
+DRAIN_S = 0.05
 
 # The child of a terminal session has to take the terminal as its own before it becomes the shell.
-TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execv(sys.argv[1],sys.argv[1:])"
+TAKE_TERMINAL = (
+    "import fcntl,os,sys,termios;"
+    "fcntl.ioctl(0,termios.TIOCSCTTY,0);"
+    "os.execv(sys.argv[1],sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,9 @@ class Command:
             process_group=0,
             bufsize=0,
         )
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         pumps = [
             _thread(self._pump, process.stdout.fileno(), self._send_stdout),
             _thread(self._pump, process.stderr.fileno(), self._channel.sendall_stderr),
@@ -127,7 +134,7 @@ class Command:
         cut = self._on_output(data)
         self._channel.sendall(data if cut is None else data[:cut])
         if cut is not None:
-            _drop(self._channel.get_transport())
+            self._channel.get_transport().close()
 
     def _pump(self, source: int, send: Callable[[bytes], object]) -> None:
         readable = select.poll()
@@ -195,11 +202,8 @@ def _send_exit_signal(channel: paramiko.Channel, number: int) -> None:
     message.add_boolean(False)
     message.add_string("")
     message.add_string("")
-    channel.get_transport()._send_user_message(message)
-
-
-def _drop(transport: paramiko.Transport) -> None:
-    transport.close()
+    transport: Any = channel.get_transport()  # private call; the public ones cannot say this
+    transport._send_user_message(message)
 
 
 def _set_size(terminal: int, columns: int, rows: int) -> None:

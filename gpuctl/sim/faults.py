@@ -49,7 +49,7 @@ class Faults:
             return next((fault for fault in self._faults if fault.kind == kind), None)
 
     def take(self, kind: str, applies: Callable[[Fault], bool] = lambda _: True) -> Fault | None:
-        """The first waiting fault of this kind that applies, counted down; None when there is none."""
+        """The first waiting fault of this kind that applies, counted down; None without one."""
         with self._lock:
             fault = next((f for f in self._faults if f.kind == kind and applies(f)), None)
             if fault is None:

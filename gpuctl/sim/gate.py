@@ -1,4 +1,4 @@
-"""What every request passes: the bearer key, the faults of the wire, the headers of every answer."""
+"""What every request passes: the key, the faults of the wire, the headers of the answer."""
 
 from __future__ import annotations
 

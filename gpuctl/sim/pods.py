@@ -57,7 +57,7 @@ class Pods:
         with self._lock:
             return [runtime.pod.record() for runtime in self._runtimes.values()]
 
-    def list(self) -> list[Json]:
+    def all(self) -> list[Json]:
         with self._lock:
             return [runtime.pod.as_json() for runtime in self._runtimes.values()]
 
@@ -126,7 +126,7 @@ class Pods:
     def _verbs(self) -> dict[str, Callable[[Runtime], None]]:
         return {
             "start": self._start,
-            "stop": _stop,
+            "stop": Runtime.stop,
             "restart": _restart,
             "terminate": self._terminate,
         }
@@ -205,12 +205,6 @@ class Pods:
         if runtime is None:
             raise not_found("pod", pod_id)
         return runtime
-
-
-def _stop(runtime: Runtime) -> None:
-    runtime.halt()
-    runtime.pod.status = "EXITED"
-    runtime.log.system("stop container")
 
 
 def _restart(runtime: Runtime) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpuctl.sim import clock, processes
-from gpuctl.sim.box import DISK_FULL, Box
+from gpuctl.sim.box import Box
 from gpuctl.sim.drops import Drop
 from gpuctl.sim.faults import Faults
 from gpuctl.sim.logs import PodLog
@@ -21,18 +21,20 @@ FOLDER_MARKER = "GPUCTL_SIM_FOLDER"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every pod shares. Seconds for the two phases of a boot; `api_url` as pods see it."""
+    """What every pod shares. `api_url` as pods see it; `environment` is added to every pod's;
+    seconds for the two phases of a boot."""
 
     folder: Path
     api_url: str
     faults: Faults
     on_change: Callable[[], None]
+    environment: Mapping[str, str]
     provisioning_s: float = 0.1
     starting_s: float = 0.2
 
 
 class Runtime:
-    """Its methods are called under the lock of the fleet, but for `_boot`, which takes it itself."""
+    """Called under the lock of the fleet, but for `_boot`, which takes it itself."""
 
     def __init__(self, pod: Pod, box: Box, shared: Surroundings, lock: threading.RLock) -> None:
         self.pod = pod
@@ -61,6 +63,13 @@ class Runtime:
         self._server = None
         self.pod.ssh_port = None
         processes.kill_all(POD_MARKER, self.pod.id)
+
+    def stop(self) -> None:
+        """Raises nothing; the container disk is gone, a mounted workspace stays."""
+        self.halt()
+        self._box.wipe(keep_workspace=bool(self.pod.mounts))
+        self.pod.status = "EXITED"
+        self.log.system("stop container")
 
     def move(self) -> None:
         """A new port and host key at once; what runs in the pod goes on."""
@@ -102,6 +111,7 @@ class Runtime:
     def _environment(self) -> dict[str, str]:
         pod = self.pod
         own = {
+            **self._shared.environment,
             "RUNPOD_API_KEY": pod.key,
             "RUNPOD_API_URL": self._shared.api_url,
             "RUNPOD_DC_ID": pod.data_center or "",
@@ -113,9 +123,7 @@ class Runtime:
             POD_MARKER: pod.id,
             FOLDER_MARKER: str(self._shared.folder),
         }
-        if self._disk_is_full():
-            own[DISK_FULL] = "1"
-        return self._box.environment(own)
+        return self._box.environment(own, disk_is_full=self._disk_is_full())
 
     def _disk_is_full(self) -> bool:
         return self._shared.faults.peek("disk-full") is not None

@@ -6,12 +6,19 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import paramiko
-from paramiko import SFTP_OK, SFTP_PERMISSION_DENIED, SFTPAttributes, SFTPServer
+from paramiko import SFTPAttributes, SFTPServer
+from paramiko.sftp import SFTP_OK, SFTP_PERMISSION_DENIED
 
 from gpuctl.sim.box import Box
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+Answer = TypeVar("Answer")
 
 
 class Outside(OSError):
@@ -55,7 +62,7 @@ class PodFiles(paramiko.SFTPServerInterface):
         def opened() -> paramiko.SFTPHandle:
             if flags & (os.O_CREAT | os.O_TRUNC):
                 self._need_space()
-            mode = (attr.st_mode if attr is not None and attr.st_mode else 0o666) & 0o777
+            mode = (attr.st_mode or 0o666) & 0o777
             handle = os.open(self._real(path), flags, mode)
             return _handle(handle, flags, self._need_space)
 
@@ -76,7 +83,7 @@ class PodFiles(paramiko.SFTPServerInterface):
     def posix_rename(self, oldpath: str, newpath: str) -> int:
         return _status(lambda: self._entry(oldpath).replace(self._entry(newpath)))
 
-    def mkdir(self, path: str, attr: SFTPAttributes) -> int:
+    def mkdir(self, path: str, attr: SFTPAttributes) -> int:  # noqa: ARG002  paramiko's signature
         def made() -> None:
             self._need_space()
             self._entry(path).mkdir()
@@ -90,7 +97,7 @@ class PodFiles(paramiko.SFTPServerInterface):
         return _status(lambda: SFTPServer.set_file_attr(str(self._real(path)), attr))
 
     def readlink(self, path: str) -> str | int:
-        return _answer(lambda: os.readlink(self._entry(path)))
+        return _answer(lambda: str(self._entry(path).readlink()))
 
     def symlink(self, target_path: str, path: str) -> int:
         return _status(lambda: self._entry(path).symlink_to(target_path))
@@ -136,7 +143,7 @@ class _File(paramiko.SFTPHandle):
         except OSError as problem:
             return _code(problem)
 
-    def write(self, offset: int, data: bytes) -> int:
+    def write(self, offset: int, data: ReadableBuffer) -> int:
         def written() -> None:
             self._need_space()
             if self._flags & os.O_APPEND:
@@ -174,7 +181,7 @@ def _status(action: Callable[[], object]) -> int:
     return SFTP_OK
 
 
-def _answer(action: Callable[[], Any]) -> Any:
+def _answer(action: Callable[[], Answer]) -> Answer | int:
     try:
         return action()
     except OSError as problem:

@@ -1,5 +1,7 @@
 """A pod's SSH server: a loopback port, a host key of its own, and paramiko behind both."""
 
+# ruff: noqa: ARG002  paramiko's interface decides what its methods are given
+
 from __future__ import annotations
 
 import contextlib
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko import common
 
 from gpuctl.sim import forwards
 from gpuctl.sim.box import SHELL, Box
@@ -120,7 +123,7 @@ class _Connection(paramiko.ServerInterface):
         self._drop: Drop | None = None
 
     def serve(self) -> None:
-        """Holds every channel (paramiko itself keeps only weak references) and joins the tunnels."""
+        """Holds every channel (paramiko keeps only weak references) and joins the tunnels."""
         channels: list[paramiko.Channel] = []
         while self._transport.is_active():
             channel = self._transport.accept(timeout=ACCEPT_S)
@@ -137,15 +140,15 @@ class _Connection(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         if username == "root" and self._server.is_authorized(key):
-            return paramiko.AUTH_SUCCESSFUL
-        return paramiko.AUTH_FAILED
+            return common.AUTH_SUCCESSFUL
+        return common.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if kind != "session":
-            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+            return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         self._take_drop()
         self._sessions[chanid] = _Session()
-        return paramiko.OPEN_SUCCEEDED
+        return common.OPEN_SUCCEEDED
 
     def check_channel_env_request(
         self, channel: paramiko.Channel, name: bytes, value: bytes
@@ -189,10 +192,10 @@ class _Connection(paramiko.ServerInterface):
     ) -> int:
         connection = forwards.connect(*destination)
         if connection is None:
-            return paramiko.OPEN_FAILED_CONNECT_FAILED
+            return common.OPEN_FAILED_CONNECT_FAILED
         self._take_drop()
         self._tunnels[chanid] = connection
-        return paramiko.OPEN_SUCCEEDED
+        return common.OPEN_SUCCEEDED
 
     def _start(self, channel: paramiko.Channel, argv: list[str]) -> bool:
         session = self._session(channel)

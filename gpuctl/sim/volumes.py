@@ -29,7 +29,7 @@ class Volumes:
         self._volumes = {record["id"]: dict(record) for record in records}
         self.is_attached: Callable[[str], bool] = lambda _: False
 
-    def list(self) -> list[Json]:
+    def all(self) -> list[Json]:
         with self._lock:
             return [dict(volume) for volume in self._volumes.values()]
 

@@ -19,7 +19,9 @@ STATE_FILE = "state.json"
 
 class World:
     def __init__(self, folder: Path, api_url: str, settings: Mapping[str, str]) -> None:
-        """`settings` may hold provisioning_s and starting_s, the length of a boot's two phases."""
+        """`settings`: provisioning_s and starting_s, the length of a boot's two phases; names in
+        capitals are put into the environment of every pod.
+        """
         self.folder = folder
         self._path = folder / STATE_FILE
         self._writing = threading.Lock()
@@ -34,7 +36,8 @@ class World:
             for name in ("provisioning_s", "starting_s")
             if name in settings
         }
-        shared = Surroundings(folder, api_url, self.faults, self.save, **phases)
+        environment = {name: value for name, value in settings.items() if name.isupper()}
+        shared = Surroundings(folder, api_url, self.faults, self.save, environment, **phases)
         self.pods = Pods(state.get("pods", []), shared, self.volumes)
 
     def set_keys(self, keys: list[str]) -> None:
@@ -53,7 +56,7 @@ class World:
     def _snapshot(self) -> Json:
         return {
             "pods": self.pods.records(),
-            "volumes": self.volumes.list(),
+            "volumes": self.volumes.all(),
             "keys": self.keys,
             "faults": self.faults.as_json(),
         }

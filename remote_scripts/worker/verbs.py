@@ -9,11 +9,14 @@ import errno
 import json
 import os
 import sys
-from typing import Any
 
 from worker.connection import ask, connect
 from worker.follow import Follower
 from worker.layout import Layout, is_id, write_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs 3 ms
+    from typing import Any
 
 USAGE = {
     "submit": "submit WORKLOAD [--python P] [--idle-s N]",

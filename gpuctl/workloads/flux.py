@@ -158,7 +158,8 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 def _geometry(size: tuple[int, int], model: Model) -> tuple[int, int, list[str]]:
-    width, height = (max(model.multiple, round(n / model.multiple) * model.multiple) for n in size)
+    grid = model.multiple
+    width, height = (max(grid, int(n / grid + 0.5) * grid) for n in size)
     if min(size) < 64:
         raise UsageError(f"{size[0]}x{size[1]} is too small", hint="64x64 is the least")
     if width * height > model.max_pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,10 @@ class Shell(Protocol):
     ) -> None:
         """Resumes a `target`.part, then renames. `size` in bytes and `sha256` are held to when
         given; a file that does not match is deleted. Raises TransferFailed, NotFound."""
+        ...
+
+    def forward(self, port: int) -> AbstractContextManager[int]:
+        """A port of 127.0.0.1 here that leads to `port` of the machine's own 127.0.0.1."""
         ...
 
     def close(self) -> None: ...

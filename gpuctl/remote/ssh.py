@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gpuctl.errors import ConnectionFailed, CredentialsError
 from gpuctl.models import Address
-from gpuctl.remote import commands, quoting, transfer
+from gpuctl.remote import commands, quoting, transfer, tunnel
 from gpuctl.remote.base import Completed, OnBytes
 from gpuctl.remote.dialling import Dial
 
@@ -124,6 +125,9 @@ class SshShell:
         on_bytes: OnBytes | None = None,
     ) -> None:
         transfer.get(self.start, source, target, size=size, sha256=sha256, on_bytes=on_bytes)
+
+    def forward(self, port: int) -> AbstractContextManager[int]:
+        return tunnel.forward(self.transport, port)
 
     @contextlib.contextmanager
     def sftp(self) -> Iterator[paramiko.SFTPClient]:

@@ -48,15 +48,14 @@ class RunpodProvider:
         self.api.http.close()
 
     def offers(self, need: Need, *, cloud: str, gpu_count: int) -> list[Offer]:
-        """What the catalogue lists with at least `need.vram_gb` per card, in stock or not.
+        """What the catalogue lists for the CUDA that `need` wants, of any size, in stock or not.
 
         `cloud` is secure, community or any. List prices; the billed rate is the machine's.
         """
         found: list[Offer] = []
         for tier in CLOUDS[cloud]:
             listed = self.api.gpus(cloud=tier, count=gpu_count, min_cuda=need.min_cuda)
-            offers = (_offer(gpu, tier, gpu_count) for gpu in listed)
-            found += [offer for offer in offers if offer and offer.vram_gb >= need.vram_gb]
+            found += [offer for gpu in listed if (offer := _offer(gpu, tier, gpu_count))]
         return found
 
     def body(self, request: MachineRequest, offer: Offer) -> Json:

@@ -52,27 +52,38 @@ def candidates(
             f"above the limit of ${max_price_usd_h:.2f}/h",
             hint=f"--max-price {cheapest.price_usd_h:.2f} allows it",
         )
-    return sorted(affordable, key=lambda offer: _rank(offer, gpus))
+    place = _preference(offers, gpus)
+    return sorted(affordable, key=lambda offer: (place.get(offer, 0), _rank(offer)))
 
 
-def matches(offer: Offer, wanted: str) -> bool:
-    """Whether a person who says `wanted` means this GPU: its id or name, or words of them."""
-    words, name = _words(wanted), _words(offer.gpu_name)
-    return bool(words) and (words == name or words <= _words(offer.gpu_id) | name)
+def matching(offers: Sequence[Offer], wanted: str) -> list[Offer]:
+    """What a person who says `wanted` means: that id or name, else those with all its words."""
+    words = _words(wanted)
+    exact = [offer for offer in offers if words in (_words(offer.gpu_name), _words(offer.gpu_id))]
+    if exact or not words:
+        return exact
+    return [offer for offer in offers if words <= _words(offer.gpu_id) | _words(offer.gpu_name)]
 
 
 def _wanted(offers: Sequence[Offer], gpus: Sequence[str]) -> list[Offer]:
-    for gpu in gpus:
-        if offers and not any(matches(offer, gpu) for offer in offers):
-            names = sorted({offer.gpu_name for offer in offers})
-            near = get_close_matches(gpu, names, n=1)
-            raise UsageError(
-                f"no GPU called '{gpu}' is on offer",
-                hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}",
-            )
+    """The offers of the GPUs asked for, the GPU named first before the others."""
     if not gpus:
         return list(offers)
-    return [offer for offer in offers if any(matches(offer, gpu) for gpu in gpus)]
+    found: list[Offer] = []
+    for gpu in gpus:
+        meant = matching(offers, gpu)
+        if offers and not meant:
+            raise _unknown(gpu, sorted({offer.gpu_name for offer in offers}))
+        found += [offer for offer in meant if offer not in found]
+    return found
+
+
+def _unknown(gpu: str, names: list[str]) -> UsageError:
+    near = get_close_matches(gpu, names, n=1)
+    return UsageError(
+        f"no GPU called '{gpu}' is on offer",
+        hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}",
+    )
 
 
 def _words(text: str) -> frozenset[str]:
@@ -85,10 +96,18 @@ def _is_in(offer: Offer, data_centers: Sequence[str]) -> bool:
     return not data_centers or any(center in offer.data_centers for center in data_centers)
 
 
-def _rank(offer: Offer, gpus: Sequence[str]) -> tuple[int, float, int, int, str]:
-    preference = next((i for i, gpu in enumerate(gpus) if matches(offer, gpu)), 0)
+def _preference(offers: Sequence[Offer], gpus: Sequence[str]) -> dict[Offer, int]:
+    """The place of each offer's GPU among those asked for."""
+    places: dict[Offer, int] = {}
+    for place, gpu in enumerate(gpus):
+        for offer in matching(offers, gpu):
+            places.setdefault(offer, place)
+    return places
+
+
+def _rank(offer: Offer) -> tuple[float, int, int, str]:
     stock = _STOCK.get(offer.stock, _STOCK["UNKNOWN"])
-    return (preference, offer.price_usd_h, stock, offer.vram_gb, offer.gpu_id)
+    return (offer.price_usd_h, stock, offer.vram_gb, offer.gpu_id)
 
 
 def _names(offers: Sequence[Offer]) -> str:

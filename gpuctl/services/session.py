@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gpuctl.models import Report
+from gpuctl.models import Machine, Report
 from gpuctl.providers.base import Provider
 from gpuctl.services.waiting import Clock
 from gpuctl.state import State
@@ -18,3 +18,12 @@ class Session:
     state: State
     clock: Clock
     report: Report
+
+    def read(self, machine: Machine) -> Machine:
+        """The machine as the provider sees it now, remembered. Raises NotFound when it is gone."""
+        seen = self.provider.get(machine.id)
+        current = replace(
+            seen, workload=seen.workload or machine.workload, name=seen.name or machine.name
+        )
+        self.state.remember(current)
+        return current

@@ -1,0 +1,147 @@
+"""Watches a machine from its creation until it can be used, or until that is hopeless."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from gpuctl.errors import (
+    ApiError,
+    ConnectionFailed,
+    CredentialsError,
+    GpuctlError,
+    HostKeyChanged,
+    NotFound,
+)
+from gpuctl.models import Machine
+from gpuctl.services.session import Session
+from gpuctl.services.waiting import wait_for
+
+# Makes one attempt to use the machine; raises ConnectionFailed while it cannot be reached.
+Probe = Callable[[Machine], None]
+
+POLL_S = 3.0
+DEAD = ("EXITED", "ERROR", "TERMINATED")
+# A new pod may answer 404 for so long (runpod.md §2.2).
+APPEAR_LIMIT_S = 30.0
+# RUNNING without an address for longer than this: no public address will come (§13).
+ADDRESS_LIMIT_S = 180.0
+# sshd may answer before the start script has put the key in place.
+KEY_LIMIT_S = 60.0
+LOG_LINES = 12
+LOG_QUIET_S = 3.0
+
+
+class Unusable(GpuctlError):
+    """The machine exists, and waiting longer will not make it usable."""
+
+    code = "unusable"
+
+
+def until_usable(
+    session: Session, machine: Machine, *, limit_s: float, probe: Probe | None
+) -> Machine:
+    """Waits until the machine runs, has an address and `probe` is content.
+
+    Raises TimedOut after `limit_s`, Unusable when waiting longer is pointless, and what `probe`
+    raises apart from a failed connection. Releases nothing.
+    """
+    boot = _Boot(session, machine, probe)
+    return wait_for(
+        boot.check,
+        timeout_s=limit_s,
+        every_s=POLL_S,
+        clock=session.clock,
+        on_wait=boot.tell,
+        what=f"{machine.name} to become usable",
+    )
+
+
+def last_words(session: Session, machine: Machine) -> list[str]:
+    """The last lines of the system log: the only explanation of a slow start (runpod.md §2.5)."""
+    lines = session.provider.logs(machine.id, source="system", tail=LOG_LINES, quiet_s=LOG_QUIET_S)
+    try:
+        return [line.text for line in itertools.islice(lines, LOG_LINES)]
+    except GpuctlError as error:
+        return [f"(the system log could not be read: {error.message})"]
+
+
+class _Boot:
+    """One machine's way up, as seen poll by poll."""
+
+    def __init__(self, session: Session, machine: Machine, probe: Probe | None) -> None:
+        self._session = session
+        self._machine = machine
+        self._probe = probe
+        self._began = session.clock.now()
+        self._was_seen = False
+        self._running_since: float | None = None
+        self._refused_since: float | None = None
+        self._state = machine.status
+
+    def check(self) -> Machine | None:
+        """The machine once it is usable, None while it may still become so."""
+        seen = self._look()
+        if seen is None:
+            return None
+        self._state = seen.status
+        if seen.status in DEAD:
+            raise Unusable(f"{seen.name} went {seen.status} while it started")
+        if seen.status != "RUNNING":
+            self._running_since = None
+            return None
+        if seen.address is None:
+            self._wait_for_address(seen)
+            return None
+        return seen if self._answers(seen) else None
+
+    def tell(self, waited_s: float) -> None:
+        rate = self._machine.price_usd_h
+        spent = f", ${rate * waited_s / 3600:.3f} so far" if rate else ""
+        self._session.report.step(
+            f"{self._machine.name}: {self._state.lower()}, {waited_s:.0f} s{spent}"
+        )
+
+    def _look(self) -> Machine | None:
+        """One read. A provider that stumbles is asked again; the boot limit ends it."""
+        try:
+            seen = self._session.read(self._machine)
+        except NotFound:
+            age_s = self._session.clock.now() - self._began
+            if self._was_seen or age_s > APPEAR_LIMIT_S:
+                raise Unusable(f"{self._machine.name} is gone from the provider") from None
+            return None
+        except ApiError as error:
+            if error.status is not None and error.status < 500 and error.status != 429:
+                raise
+            return None
+        self._was_seen = True
+        return seen
+
+    def _wait_for_address(self, seen: Machine) -> None:
+        self._state = "running, no ssh address yet"
+        now = self._session.clock.now()
+        self._running_since = now if self._running_since is None else self._running_since
+        if now - self._running_since > ADDRESS_LIMIT_S:
+            raise Unusable(
+                f"{seen.name} runs, and after {ADDRESS_LIMIT_S:.0f} s it still has no public ssh "
+                "address"
+            )
+
+    def _answers(self, seen: Machine) -> bool:
+        if self._probe is None:
+            return True
+        self._state = "running, waiting for ssh"
+        try:
+            self._probe(seen)
+        except HostKeyChanged:
+            raise
+        except ConnectionFailed:
+            return False
+        except CredentialsError:
+            now = self._session.clock.now()
+            self._refused_since = now if self._refused_since is None else self._refused_since
+            if now - self._refused_since > KEY_LIMIT_S:
+                raise
+            return False
+        return True

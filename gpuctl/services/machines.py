@@ -1,0 +1,224 @@
+"""Machines that exist: finding, starting, stopping and ending them, each confirmed by a read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TypeVar
+
+from gpuctl.errors import ApiError, GpuctlError, NoCapacity, NotFound, StillBilling, UsageError
+from gpuctl.models import Machine
+from gpuctl.services.booting import DEAD, Probe, until_usable
+from gpuctl.services.journal import price
+from gpuctl.services.session import Session
+from gpuctl.services.waiting import wait_for
+
+T = TypeVar("T")
+
+CONFIRM_LIMIT_S = 90.0
+POLL_S = 2.0
+COMING = ("RUNNING", "STARTING", "PROVISIONING")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A machine as the provider lists it, and whether gpuctl made or used it."""
+
+    machine: Machine
+    is_ours: bool
+
+
+def status(session: Session) -> list[Listed]:
+    """Everything the provider lists, ours first. What it no longer lists is forgotten.
+
+    Raises what the provider raises: "could not ask" is never shown as "nothing there".
+    """
+    known = {
+        machine.id: machine
+        for machine in session.state.machines()
+        if machine.provider == session.provider.name
+    }
+    listed = [_remembering(session, seen, known.get(seen.id)) for seen in session.provider.list()]
+    present = {entry.machine.id for entry in listed}
+    for missing in known.keys() - present:
+        if _is_gone(session, missing):
+            session.report.note(f"{known[missing].name} no longer exists")
+            session.state.forget(missing)
+    return sorted(listed, key=lambda entry: (not entry.is_ours, entry.machine.name))
+
+
+def find(session: Session, text: str) -> Machine:
+    """The machine called `text`: its id, its name, the end of its name, or a workload that has
+    exactly one. Memory first, then the provider. Raises NotFound, UsageError when several fit."""
+    known = session.state.machine(text)
+    if known is not None:
+        return known
+    machines = [entry.machine for entry in status(session)]
+    for fits in (
+        lambda machine: text in (machine.id, machine.name),
+        lambda machine: machine.workload == text and machine.name.startswith("gpuctl-"),
+        lambda machine: len(text) >= 4 and machine.name.endswith(text),
+    ):
+        found = [machine for machine in machines if fits(machine)]
+        if len(found) > 1:
+            names = ", ".join(machine.name for machine in found)
+            raise UsageError(f"'{text}' may be any of {names}", hint="give one name in full")
+        if found:
+            session.state.remember(found[0])
+            return found[0]
+    raise _unknown(text, [machine.name for machine in machines])
+
+
+def for_workload(session: Session, workload: str) -> Machine | None:
+    """The machine that serves `workload` as the provider sees it now, a running one first."""
+    ours = [
+        entry.machine
+        for entry in status(session)
+        if entry.is_ours and entry.machine.workload == workload
+    ]
+    alive = [machine for machine in ours if machine.status not in ("ERROR", "TERMINATED")]
+    rank = {name: position for position, name in enumerate((*COMING, "EXITED"))}
+    return min(alive, key=lambda machine: (rank.get(machine.status, 9), machine.name), default=None)
+
+
+def refresh(session: Session, machine: Machine) -> Machine:
+    """Reads the machine again, address included, and stores it. Raises NotFound when it is gone."""
+    try:
+        return session.read(machine)
+    except NotFound as error:
+        session.state.forget(machine.id)
+        raise NotFound(
+            f"{machine.name} no longer exists",
+            hint=f"gpuctl deploy {machine.workload or ''}".strip(),
+            details=error.details,
+        ) from error
+
+
+def start(session: Session, machine: Machine, *, limit_s: float, probe: Probe | None) -> Machine:
+    """Starts a stopped machine and waits until it is usable; a running one is left as it is.
+
+    When it comes up without its GPU, or not within `limit_s`, it is stopped again. Raises
+    NoCapacity, TimedOut, StillBilling.
+    """
+    current = refresh(session, machine)
+    if current.status not in COMING:
+        session.report.step(f"starting {current.name}")
+        current = _started(session, current)
+    try:
+        usable = until_usable(session, current, limit_s=limit_s, probe=probe)
+        if usable.gpu_count == 0 and machine.provider != "host":
+            raise NoCapacity(
+                f"{usable.name} came back without its GPU: its host is full",
+                hint=f"try later, or: gpuctl deploy {usable.workload or ''} --replace",
+            )
+    except BaseException:
+        _stop_again(session, current)
+        raise
+    return usable
+
+
+def stop(session: Session, machine: Machine) -> Machine:
+    """Stops the machine and waits until a read says so. Its volume stays, and stays billed.
+
+    Idempotent. Raises StillBilling when it cannot be confirmed.
+    """
+    current = refresh(session, machine)
+    if current.status == "EXITED":
+        return current
+    session.report.step(f"stopping {current.name}")
+    session.provider.stop(current.id)
+
+    def stopped() -> Machine | None:
+        seen = refresh(session, current)
+        return seen if seen.status in DEAD else None
+
+    return _confirmed(session, current, stopped, "stop")
+
+
+def terminate(session: Session, machine: Machine) -> None:
+    """Ends the machine for good; done only when a later read no longer finds it.
+
+    Idempotent: something already gone is success. Raises StillBilling when it cannot be confirmed.
+    """
+    session.report.step(f"terminating {machine.name}")
+    is_sent = False
+
+    def gone() -> bool | None:
+        nonlocal is_sent
+        if not is_sent:
+            session.provider.terminate(machine.id)
+            is_sent = True
+        return True if _is_gone(session, machine.id) else None
+
+    _confirmed(session, machine, gone, "terminate")
+    session.state.forget(machine.id)
+    session.state.resolve(machine.name, "terminated", machine.id)
+
+
+def price_line(machine: Machine) -> str:
+    """What the machine is called, does and costs, in one line."""
+    return f"{machine.name} ({machine.id}) is {machine.status}, {price(machine)}"
+
+
+def _confirmed(session: Session, machine: Machine, check: Callable[[], T | None], verb: str) -> T:
+    """`check` until it says something, errors of the way notwithstanding. Raises StillBilling."""
+    last: list[GpuctlError] = []
+
+    def patiently() -> T | None:
+        try:
+            return check()
+        except ApiError as error:
+            last[:] = [error]
+            return None
+
+    try:
+        return wait_for(patiently, timeout_s=CONFIRM_LIMIT_S, every_s=POLL_S, clock=session.clock)
+    except GpuctlError as error:
+        reason = last[-1].message if last else error.message
+        raise StillBilling(
+            f"could not confirm the {verb} of {machine.name} ({machine.id}), {price(machine)}: "
+            f"{reason}",
+            hint=f"gpuctl {verb} {machine.id}, or end it in the provider's console",
+            details={"machine": machine.id, "name": machine.name},
+        ) from error
+
+
+def _is_gone(session: Session, machine_id: str) -> bool:
+    try:
+        return session.provider.get(machine_id).status == "TERMINATED"
+    except NotFound:
+        return True
+
+
+def _started(session: Session, machine: Machine) -> Machine:
+    """One start call. When nobody knows whether it worked, the machine is read instead."""
+    try:
+        session.provider.start(machine.id)
+    except ApiError as error:
+        if error.status is not None and error.status < 500:
+            raise
+    return refresh(session, machine)
+
+
+def _stop_again(session: Session, machine: Machine) -> None:
+    """After a start that led nowhere: what billed nothing before shall bill nothing now."""
+    session.report.step(f"stopping {machine.name} again")
+    stop(session, machine)
+
+
+def _remembering(session: Session, seen: Machine, known: Machine | None) -> Listed:
+    workload = seen.workload or (known.workload if known else None)
+    current = replace(seen, workload=workload)
+    is_ours = known is not None or seen.name.startswith("gpuctl-")
+    if is_ours:
+        session.state.remember(current)
+    return Listed(current, is_ours)
+
+
+def _unknown(text: str, names: list[str]) -> NotFound:
+    near = get_close_matches(text, names, n=1)
+    return NotFound(
+        f"there is no machine called '{text}'",
+        hint=f"did you mean {near[0]}?" if near else "gpuctl status lists the machines",
+    )

@@ -19,7 +19,7 @@ class Fields:
 
     def __init__(self, document: object, where: str) -> None:
         if not isinstance(document, dict):
-            raise bad_input(f"{where} is not an object.", "Send a JSON object.")
+            raise bad_input(f"{where} is not an object", "send a JSON object")
         self._document: dict[str, Any] = document
         self._prefix = "" if where == "the input" else f"{where}."
 
@@ -27,7 +27,7 @@ class Fields:
         """A text that must be there."""
         value = self.optional_text(key, limit=limit)
         if value is None:
-            raise bad_input(f"{self._prefix}{key} is missing.", "Add it to the job's input.")
+            raise bad_input(f"{self._prefix}{key} is missing", "add it to the job's input")
         return value
 
     def optional_text(self, key: str, *, limit: int) -> str | None:
@@ -39,8 +39,8 @@ class Fields:
             raise self._wrong(key, "a text")
         if len(value) > limit:
             raise bad_input(
-                f"{self._prefix}{key} has {len(value)} characters.",
-                f"At most {limit} are taken.",
+                f"{self._prefix}{key} has {len(value)} characters",
+                f"at most {limit} are taken",
             )
         return value
 
@@ -89,7 +89,7 @@ class Fields:
     def table(self, key: str) -> Fields:
         """A nested object that must be there."""
         if self._document.get(key) is None:
-            raise bad_input(f"{self._prefix}{key} is missing.", "Add it to the job's input.")
+            raise bad_input(f"{self._prefix}{key} is missing", "add it to the job's input")
         return Fields(self._document[key], f"{self._prefix}{key}")
 
     def tables(self, key: str, limit: int) -> list[Fields]:
@@ -103,4 +103,4 @@ class Fields:
 
     def _wrong(self, key: str, wanted: str) -> Failure:
         shown = repr(self._document.get(key))[:80]
-        return bad_input(f"{self._prefix}{key} is {shown}.", f"It has to be {wanted}.")
+        return bad_input(f"{self._prefix}{key} is {shown}", f"it has to be {wanted}")

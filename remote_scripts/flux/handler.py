@@ -6,10 +6,11 @@ import os
 import time
 from typing import Any, Protocol
 
+from worker import report
+
 from flux import pictures
 from flux.fields import bad_input
 from flux.request import Request, parse, unknown_keys
-from worker import report
 
 
 class Engine(Protocol):
@@ -39,7 +40,7 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
     if isinstance(document, dict) and (ignored := unknown_keys(document)):
         report.log(f"not known and ignored: {', '.join(ignored)}", "warning")
     _check_initial(request)
-    engine = _engine(request)
+    engine = _engine()
     load_s = engine.load(request)
     started = time.monotonic()
     for index in range(request.count):
@@ -57,7 +58,7 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _engine(request: Request) -> Engine:
+def _engine() -> Engine:
     if os.environ.get("GPUCTL_ENGINE") == "sim":
         from flux.sim_engine import SimEngine
 
@@ -65,7 +66,7 @@ def _engine(request: Request) -> Engine:
         return SimEngine()
     from flux.diffusers_engine import DiffusersEngine
 
-    return DiffusersEngine(request)
+    return DiffusersEngine()
 
 
 def _check_initial(request: Request) -> None:

@@ -72,6 +72,16 @@ class Request:
     init_image: str | None = None
     strength: float = 0.6
 
+    @property
+    def planned_steps(self) -> int:
+        """Steps that will run: with an initial image the first ones are left out.
+
+        The arithmetic is that of diffusers' img2img pipelines (`get_timesteps`).
+        """
+        if self.init_image is None:
+            return self.steps
+        return self.steps - int(self.steps - min(self.steps * self.strength, self.steps))
+
 
 def parse(document: object) -> Request:
     """The request in a job's `input`. Raises Failure (bad_input) naming the field at fault."""
@@ -142,7 +152,7 @@ def _side(fields: Fields, key: str) -> int:
         # diffusers would round it down without a word that reaches anyone.
         near = max(MIN_SIDE, round(pixels / MULTIPLE) * MULTIPLE)
         raise bad_input(
-            f"{key} {pixels} is not a multiple of {MULTIPLE}.", f"Use {near}, the nearest one."
+            f"{key} {pixels} is not a multiple of {MULTIPLE}", f"use {near}, the nearest one"
         )
     return pixels
 
@@ -155,23 +165,20 @@ def _check_cache(cache: str | None) -> None:
         is_good = False
     if not is_good:
         raise bad_input(
-            f"model.cache is {cache!r}.",
-            "Use null or first-block:THRESHOLD, e.g. first-block:0.08.",
+            f"model.cache is {cache!r}",
+            "use null or first-block:THRESHOLD, e.g. first-block:0.08",
         )
 
 
 def _check_together(request: Request) -> None:
     if request.seed + request.count - 1 > MAX_SEED:
-        raise bad_input("The last image's seed would exceed 2^63-1.", "Use a smaller seed.")
+        raise bad_input("the last image's seed would exceed 2^63-1", "use a smaller seed")
     if request.init_image is None:
         return
     if request.model.img2img is None:
         raise bad_input(
-            f"{request.model.title} cannot start from an image.",
-            "Leave the initial image out, or take a model that has an img2img pipeline.",
+            f"{request.model.title} cannot start from an image",
+            "leave the initial image out, or take a model that has an img2img pipeline",
         )
-    if int(request.steps * request.strength) < 1:
-        raise bad_input(
-            f"strength {request.strength:g} of {request.steps} steps leaves no step to run.",
-            "Raise the strength or the number of steps.",
-        )
+    if request.strength == 0:
+        raise bad_input("strength 0 leaves the initial image as it is", "use 0.1 to 1.0")

@@ -1,4 +1,4 @@
-"""The simulated engine: no model, no GPU, a labelled landscape that is the same for the same seed."""
+"""The simulated engine: no model and no GPU, a labelled landscape made from prompt and seed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import subprocess
 import time
 from typing import Any
 
+from worker import report
+
 from flux import pictures, sim_label, sim_palette, sim_scene
 from flux.request import Request
-from worker import report
 
 Picture = Any
 _resident: list[tuple[str, str | None, str]] = []
@@ -37,9 +38,7 @@ class SimEngine:
     def paint(self, request: Request, index: int) -> Picture:
         """Image `index` of the request, after as many pretended steps as the real thing takes."""
         report.progress("encode", 0, 1)
-        steps = request.steps
-        if request.init_image:
-            steps = max(1, int(steps * request.strength))
+        steps = request.planned_steps
         pause = _seconds("GPUCTL_SIM_STEP_S")
         for step in range(steps):
             _sleep(pause)

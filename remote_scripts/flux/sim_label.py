@@ -22,7 +22,7 @@ class _Text:
 
 
 def stamp(canvas: Picture, label: str, prompt: str) -> None:
-    """Draws the band over the foot of the picture: `label`, then the prompt in three lines at most."""
+    """Draws the band over the picture's foot: `label`, then at most three lines of prompt."""
     texts = _texts(canvas.size, label, prompt)
     width, height = canvas.size
     margin = max(2, min(width, height) // 36)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -41,7 +42,7 @@ def ridge(chance: random.Random, roughness: float) -> list[float]:
     while len(line) < 513:
         middles = [
             (left + right) / 2 + chance.uniform(-spread, spread)
-            for left, right in zip(line, line[1:], strict=False)
+            for left, right in itertools.pairwise(line)
         ]
         line = [value for pair in zip(line, middles, strict=False) for value in pair] + line[-1:]
         spread *= roughness

@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Palette:
-    """Sky from top to horizon, the haze at the horizon, the nearest land, the light and its glow."""
+    """Sky from top to horizon, haze at the horizon, the nearest land, the light and its glow."""
 
     sky: tuple[Colour, ...]
     haze: Colour

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LIMIT = 77
 START, END = 49406, 49407
+MARKERS = ("<|startoftext|>", "<|endoftext|>")
 
 # gpuctl/data/clip_merges.bin, described in gpuctl/data/NOTICE. Not through `resources`: pathlib
 # costs as much as the whole count.
@@ -185,13 +186,12 @@ def unicode_reader() -> Tokenizer:
     import tokenizers as hf  # noqa: PLC0415  a native library; only for text that is not plain ASCII
 
     names = symbols()
-    markers = ["<|startoftext|>", "<|endoftext|>"]
     reader = hf.Tokenizer(
         hf.models.BPE(
-            vocab={name: number for number, name in enumerate(names + markers)},
+            vocab={name: number for number, name in enumerate([*names, *MARKERS])},
             merges=[(names[left], names[right]) for left, right in merges()],
             end_of_word_suffix="</w>",
-            unk_token=markers[1],
+            unk_token=MARKERS[1],
         )
     )
     reader.normalizer = hf.normalizers.Sequence(
@@ -208,10 +208,10 @@ def unicode_reader() -> Tokenizer:
         ]
     )
     reader.post_processor = hf.processors.RobertaProcessing(
-        sep=(markers[1], END),
-        cls_token=(markers[0], START),
+        sep=(MARKERS[1], END),
+        cls_token=(MARKERS[0], START),
         trim_offsets=False,
         add_prefix_space=False,
     )
-    reader.add_special_tokens(markers)
+    reader.add_special_tokens(list(MARKERS))
     return reader

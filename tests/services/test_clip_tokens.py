@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from gpuctl import resources
-from gpuctl.services import clip_tokens
-from tests.support.clip_table import write_for_transformers
+from gpuctl.services import clip_reference, clip_tokens
 
-WORDS = tuple(
+PLAIN = (
     "a lighthouse at dusk, storm-lit; oil painting of an astronaut's horse 35mm f/1.8 bokeh "
     "ultra-detailed (masterpiece:1.3) <lora:lcm:0.8> 8K don't WE'VE they'll I'd 'quoted' "
     "rim_light https://example.com/x?y=1&z=2 C++ #hash 100% $5.00 re-re-run --ar 16:9 \\n {a|b} "
-    "chiaroscuro Tokyo 2026 ... !!! ?!' ''s 're're 'S 'M".split()
+    "chiaroscuro Tokyo 2026 ... !!! ?!' ''s 're're 'S 'M"
 )
 HOSTILE = (
     "café", "naïve", "e\u0301", "ﬁnal", "ｆｕｌｌ", "日本語", "東京タワー", "🦊", "👩‍🚀", "“curly”",
@@ -31,7 +30,7 @@ SPACES = (" ", " ", " ", "  ", "\n", "\t", "\r\n", "\x0b", "")
 
 def prompts(amount: int, *, hostile: bool, seed: int) -> list[str]:
     chance = random.Random(seed)
-    words = [*WORDS, *HOSTILE] if hostile else WORDS
+    words = [*PLAIN.split(), *(HOSTILE if hostile else ())]
     return [
         "".join(chance.choice(words) + chance.choice(SPACES) for _ in range(chance.randint(0, 90)))
         for _ in range(amount)
@@ -44,7 +43,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from transformers import CLIPTokenizer
 
     folder = tmp_path_factory.mktemp("clip")
-    write_for_transformers(folder)
+    clip_reference.write_vocabulary(folder)
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 

@@ -1,13 +1,11 @@
-"""Makes the bundled CLIP table from its source, and transformers' files from the table."""
+"""Makes the bundled CLIP table from its source."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import sys
 from array import array
-from pathlib import Path
 
 from gpuctl.services import clip_tokens
 
@@ -34,14 +32,3 @@ def pack(source: bytes) -> bytes:
         pairs.byteswap()
         merged.byteswap()
     return pairs.tobytes() + merged.tobytes()
-
-
-def write_for_transformers(folder: Path) -> None:
-    """vocab.json and merges.txt, from the bundled table."""
-    names = clip_tokens.symbols()
-    tokens = [*names, "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    lines = [f"{names[left]} {names[right]}" for left, right in clip_tokens.merges()]
-    text = "\n".join(["#version: 0.2", *lines]) + "\n"
-    (folder / "merges.txt").write_text(text, encoding="utf-8")

@@ -1,18 +1,21 @@
-"""Opens the TCP connection in a thread, so that it and the server's banner cost no time of ours."""
+"""Opens the connection that ssh runs over: TCP in a thread, or a program that the user names."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import socket
+import subprocess
 import threading
 
 from gpuctl.errors import ConnectionFailed
 from gpuctl.models import Address
 
+_PROXY_END_S = 0.5
+
 
 class Dial:
-    """One attempt to reach `address`, begun at once."""
+    """One attempt to reach `address`, begun at once: it and the server's banner cost no time."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._address = address
@@ -30,8 +33,8 @@ class Dial:
         assert outcome is not None
         raise unreachable(self._address, outcome, self._timeout_s) from outcome
 
-    def abandon(self) -> None:
-        """Closes what was or will be opened, when nobody is going to use it."""
+    def close(self) -> None:
+        """Closes what was or will be opened."""
         with contextlib.suppress(ConnectionFailed):
             self.socket().close()
 
@@ -44,6 +47,27 @@ class Dial:
             self._outcome = sock
         except OSError as error:
             self._outcome = error
+
+
+class Proxy:
+    """A ProxyCommand as OpenSSH runs one: its stdin and stdout are one socket."""
+
+    def __init__(self, command: str) -> None:
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            argv = ["sh", "-c", f"exec {command}"]
+            self._child = subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno())
+
+    def socket(self) -> socket.socket:
+        return self._ours
+
+    def close(self) -> None:
+        self._ours.close()
+        try:
+            self._child.wait(_PROXY_END_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 def unreachable(address: Address, error: OSError, timeout_s: float) -> ConnectionFailed:

@@ -17,7 +17,7 @@ from gpuctl.errors import ConnectionFailed, CredentialsError
 from gpuctl.models import Address
 from gpuctl.remote import commands, quoting, transfer, tunnel
 from gpuctl.remote.base import Completed, OnBytes
-from gpuctl.remote.dialling import Dial
+from gpuctl.remote.dialling import Dial, Proxy
 
 if TYPE_CHECKING:
     import paramiko
@@ -46,30 +46,29 @@ def connect(
     are pinned). Raises ConnectionFailed, CredentialsError.
     """
     _require_some_key(key, use_agent=use_agent)
-    dial = Dial(address, connect_timeout_s) if proxy_command is None else None
-    _import_paramiko()
-    # Behind the dialling: these load paramiko, 100 ms that the network uses as well.
-    from gpuctl.remote import ssh_keys, ssh_wire  # noqa: PLC0415
+    line = Proxy(proxy_command) if proxy_command is not None else Dial(address, connect_timeout_s)
+    try:
+        _import_paramiko()
+        # Behind the dialling: these load paramiko, 100 ms that the network uses as well.
+        from gpuctl.remote import ssh_keys, ssh_wire  # noqa: PLC0415
 
-    sock = dial.socket() if dial is not None else _proxy(proxy_command or "")
-    with ssh_wire.renamed(address):
-        transport = ssh_wire.open_transport(
-            sock,
-            window_bytes=window_bytes,
-            host_key_types=host_key_types,
-            timeout_s=connect_timeout_s,
-        )
+        sock = line.socket()
         keys = ssh_keys.Keys(key, use_agent=use_agent)
-        try:
-            server_key = transport.get_remote_server_key()
-            verify(f"{server_key.get_name()} {server_key.get_base64()}")
-            shell = SshShell(transport, address, keepalive_s, silence_limit_s)
-            _authenticate(shell, address, keys)
-        except BaseException:
-            transport.close()
-            raise
-        finally:
-            keys.close()
+        with ssh_wire.renamed(address), contextlib.closing(keys):
+            transport = ssh_wire.open_transport(
+                sock,
+                window_bytes=window_bytes,
+                host_key_types=host_key_types,
+                timeout_s=connect_timeout_s,
+            )
+            with _closed_on_failure(transport):
+                server_key = transport.get_remote_server_key()
+                verify(f"{server_key.get_name()} {server_key.get_base64()}")
+                shell = SshShell(transport, line, address, keepalive_s, silence_limit_s)
+                _authenticate(shell, address, keys)
+    except BaseException:
+        line.close()
+        raise
     return shell
 
 
@@ -79,6 +78,7 @@ class SshShell:
     def __init__(
         self,
         transport: paramiko.Transport,
+        line: Dial | Proxy,
         address: Address,
         keepalive_s: float,
         silence_limit_s: float,
@@ -89,6 +89,7 @@ class SshShell:
         self._renamed = ssh_wire.renamed
         self.transport = transport
         self.sessions = ssh_process.Sessions(transport)
+        self._line = line
         self._address = address
         self._silence = _Silence(transport, ssh_wire.watch(transport, keepalive_s), silence_limit_s)
 
@@ -143,6 +144,7 @@ class SshShell:
     def close(self) -> None:
         self._silence.stop()
         self.transport.close()
+        self._line.close()
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +187,15 @@ class _Silence:
                 self.reason = f"nothing was heard for {self._limit_s:g} s"
                 self._packets.close()
                 return
+
+
+@contextlib.contextmanager
+def _closed_on_failure(transport: paramiko.Transport) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _authenticate(shell: SshShell, address: Address, keys: Keys) -> None:
@@ -237,9 +248,3 @@ def _import_paramiko() -> None:
         import paramiko  # noqa: F401, PLC0415
     finally:
         del modules["invoke"]
-
-
-def _proxy(command: str) -> Any:
-    import paramiko  # noqa: PLC0415  (as in connect)
-
-    return paramiko.ProxyCommand(command)

@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
@@ -71,23 +70,19 @@ class _EagerAuth(AuthHandler):
     RFC 4252 §5 lets the client go on without the answer; all servers process messages in order.
     """
 
-    _is_sent = False
-
     def _request_auth(self) -> None:
         super()._request_auth()  # type: ignore[misc]
         accepted = Message()
         accepted.add_string("ssh-userauth")
         accepted.rewind()
         super()._parse_service_accept(accepted)  # type: ignore[misc]
-        self._is_sent = True
 
     def _parse_service_accept(self, m: Message) -> None:
-        if not self._is_sent:
-            super()._parse_service_accept(m)  # type: ignore[misc]
+        """What it would send is under way already."""
 
 
 def open_transport(
-    sock: Any, *, window_bytes: int, host_key_types: Sequence[str], timeout_s: float
+    sock: socket.socket, *, window_bytes: int, host_key_types: Sequence[str], timeout_s: float
 ) -> paramiko.Transport:
     """The encrypted, not yet authenticated connection over `sock`."""
     transport = paramiko.Transport(
@@ -109,7 +104,6 @@ def open_transport(
             raise paramiko.SSHException("no key exchange in time")
     except BaseException:
         transport.close()
-        sock.close()
         raise
     return transport
 
@@ -165,16 +159,24 @@ def renamed(address: Address) -> Iterator[None]:
     except paramiko.AuthenticationException as error:
         raise CredentialsError(f"{address} did not let us in: {error}") from error
     except paramiko.SSHException as error:
-        raise ConnectionFailed(*_phrase(address, str(error))) from error
+        raise _connection_failed(address, error) from error
     except (EOFError, OSError) as error:
         raise ConnectionFailed(
             f"{address} closed the connection: {str(error) or 'no reason given'}"
         ) from error
 
 
-def _phrase(address: Address, text: str) -> tuple[str]:
-    if "banner" in text or "protocol version" in text:
-        return (f"{address.host} port {address.port} answers, but not as an ssh server",)
-    if "key exchange in time" in text:
-        return (f"{address} accepted the connection and then fell silent",)
-    return (f"the ssh connection to {address} failed: {text}",)
+def _connection_failed(address: Address, error: paramiko.SSHException) -> ConnectionFailed:
+    where, text = f"{address.host} port {address.port}", str(error)
+    if "banner" not in text and "protocol version" not in text and "in time" not in text:
+        return ConnectionFailed(f"the ssh connection to {address} failed: {text}")
+    if "in time" in text or isinstance(error.__context__, TimeoutError):
+        return ConnectionFailed(
+            f"{where} accepted the connection and then fell silent",
+            hint="the machine may be frozen or still booting",
+        )
+    # A container port answers before the sshd behind it does.
+    return ConnectionFailed(
+        f"{where} answers, but not as an ssh server",
+        hint="sshd may not be up yet, or this is another service's port",
+    )

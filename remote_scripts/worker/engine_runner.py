@@ -40,7 +40,9 @@ class EngineRunner:
         except Exception as error:  # noqa: BLE001 -- one job must not take the queue down with it
             self._drop()
             code = "disk_full" if getattr(error, "errno", 0) == errno.ENOSPC else "failed"
-            job.append_error(code, f"the job cannot be run: {error!r}", "", format_exc())
+            job.append_error(
+                code, f"the job cannot be run: {type(error).__name__}: {error}", "", format_exc()
+            )
 
     def cancel(self, job: Job) -> None:
         """Asks the running job to end, and kills the engine when it does not within 10 s."""

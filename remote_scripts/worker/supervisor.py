@@ -35,18 +35,20 @@ class Engine:
         self._secrets: tuple[str, ...] = ()
         self._last_words: deque[str] = deque(maxlen=STDERR_LINES)
         events_out, events_in = os.pipe()
-        self._process = subprocess.Popen(
-            [python, "-B", f"{SCRIPTS}/run.py", "engine", workload, str(events_in)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(events_in,),
-            cwd=layout.root,
-            env=_environment(layout),
-            start_new_session=True,
-        )
-        os.close(events_in)
         self._events = os.fdopen(events_out, "rb")
+        try:
+            self._process = subprocess.Popen(
+                [python, "-B", f"{SCRIPTS}/run.py", "engine", workload, str(events_in)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(events_in,),
+                cwd=layout.root,
+                env=_environment(layout),
+                start_new_session=True,
+            )
+        finally:
+            os.close(events_in)
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
 

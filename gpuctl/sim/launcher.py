@@ -129,10 +129,15 @@ def _start(folder: Path, settings: Mapping[str, str]) -> Simulator:
             env=_environment(),
             start_new_session=True,
         )
+    return _answering(process, folder)
+
+
+def _answering(process: subprocess.Popen[bytes], folder: Path) -> Simulator:
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         record = read_json(folder / SIM_FILE) or {}
         if record.get("pid") == process.pid and (found := running(folder)) is not None:
+            process.returncode = 0  # it runs on by intent; without this its Popen would complain
             return found
         if process.poll() is not None:
             raise GpuctlError("the simulator did not start", hint=f"see {folder / LOG_FILE}")

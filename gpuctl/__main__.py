@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_HELP = (["--help"], ["-h"], ["help"], [])
+_HELP: tuple[list[str], ...] = (["--help"], ["-h"], ["help"], [])
 
 
 def main() -> int:

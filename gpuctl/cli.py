@@ -65,7 +65,8 @@ class Invocation:
 
 def take_global_options(argv: Sequence[str]) -> Invocation:
     """Global options work anywhere before `--`; what follows `--` is left alone."""
-    options, rest = Options(), []
+    options = Options()
+    rest: list[str] = []
     for position, word in enumerate(argv):
         if word == "--":
             rest += argv[position:]

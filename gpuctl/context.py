@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,11 @@ from gpuctl.console import Console
 from gpuctl.models import Need, Secret
 
 if TYPE_CHECKING:
+    from gpuctl.models import Machine
     from gpuctl.providers.base import Provider
+    from gpuctl.services.connections import Connector
+    from gpuctl.services.links import MachineLink
+    from gpuctl.services.session import Session
     from gpuctl.services.waiting import Clock
     from gpuctl.sim.launcher import Simulator
     from gpuctl.state import State
@@ -134,6 +137,7 @@ class Context:
             api_url=self.simulator.api_url if self.is_sim else self.settings.text("runpod.api_url"),
             api_key=self.api_key,
             timeout_s=self.settings.number("runpod.timeout_s"),
+            sleep=self.clock.sleep,
         )
 
     @property
@@ -152,6 +156,45 @@ class Context:
         }
         return WORKLOADS[workload].need(section)
 
-    def new_run_id(self) -> str:
-        """For names that must be unique before the provider gives an id."""
-        return uuid.uuid4().hex[:12]
+    # What reaches machines.
+
+    def session(self, provider: str = "runpod") -> Session:
+        from gpuctl.services.session import Session  # noqa: PLC0415  only for those who need it
+
+        return Session(self.provider(provider), self.state, self.clock, self.console)
+
+    def connector(self) -> Connector:
+        from gpuctl.services.connections import Connector, SshOptions  # noqa: PLC0415  likewise
+
+        settings = self.settings
+        options = SshOptions(
+            key=self.ssh_key,
+            connect_timeout_s=settings.number("ssh.connect_timeout_s"),
+            keepalive_s=settings.integer("ssh.keepalive_s"),
+            silence_limit_s=settings.number("ssh.silence_limit_s"),
+            window_bytes=settings.integer("ssh.window_bytes"),
+        )
+        return Connector(options, self.state, self.provider, self.console)
+
+    @property
+    def ssh_key(self) -> Path:
+        """The private key. The simulator brings its own, so that a first try needs none."""
+        asked = self.settings.value("ssh.key")
+        if self.is_sim and asked.origin == "default":
+            from gpuctl.services.ssh_identity import own_key  # noqa: PLC0415  only with --sim
+
+            return own_key(self.state_folder / "id_ed25519")
+        return self.settings.path("ssh.key")
+
+    def link(self, machine: Machine) -> MachineLink:
+        from gpuctl.services.links import MachineLink, WorkerOptions  # noqa: PLC0415  likewise
+
+        settings = self.settings
+        token = settings.secret("huggingface.token")
+        options = WorkerOptions(
+            workspace=settings.text_or_none("remote.workspace"),
+            python=settings.text("remote.python"),
+            idle_s=settings.integer("remote.idle_unload_s"),
+            secrets={"HF_TOKEN": token} if token else {},
+        )
+        return MachineLink(self.connector(), machine, options, self.console)

@@ -113,6 +113,12 @@ class State:
         )
         return found[0] if found else None
 
+    def unpin(self, machine_id: str) -> bool:
+        """Forgets the host key. False when none was pinned."""
+        with self._transaction() as connection:
+            gone = connection.execute("DELETE FROM pins WHERE machine_id = ?", (machine_id,))
+            return gone.rowcount > 0
+
     # jobs
 
     def save_job(self, job: JobRecord) -> None:

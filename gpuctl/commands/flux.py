@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,10 +18,10 @@ from gpuctl.commands.options import (
     PromptFileOption,
 )
 from gpuctl.commands.pictures import paint_and_show
-from gpuctl.commands.texts import prompt_text
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.services.pictures import Wish
+from gpuctl.services.prompts import read_prompt
 from gpuctl.workloads.flux import MAX_SEED, Choices, parse_lora
 
 
@@ -70,9 +72,7 @@ def flux(
         typer.Option("--enhance/--no-enhance", help="Let Claude rewrite the prompt first."),
     ] = None,
     enhance_ai: Annotated[bool, typer.Option("--enhance-ai", hidden=True)] = False,
-    format: Annotated[  # noqa: A002  the option's name
-        str | None, typer.Option("--format", metavar="png|jpg|webp")
-    ] = None,
+    format: Annotated[str | None, typer.Option("--format", metavar="png|jpg|webp")] = None,
     jpeg_quality: Annotated[
         int | None, typer.Option("--jpeg-quality", metavar="N", help="1 to 100.")
     ] = None,
@@ -115,7 +115,7 @@ def flux(
     )
     wish = Wish(
         choices=Choices(
-            prompt=prompt_text(prompt, prompt_file),
+            prompt=read_prompt(prompt, Path(prompt_file) if prompt_file else None, sys.stdin),
             preset=chosen_preset,
             size=chosen_size,
             seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
@@ -130,7 +130,9 @@ def flux(
             init_image=init,
             strength=strength,
             format=format or _format_of(out) or settings.text("flux.format"),
-            jpeg_quality=jpeg_quality or settings.integer("flux.jpeg_quality"),
+            jpeg_quality=settings.integer("flux.jpeg_quality")
+            if jpeg_quality is None
+            else jpeg_quality,
             engine=engine or settings.text("flux.engine"),
         ),
         enhance=enhance_ai or (settings.flag("flux.enhance") if enhance is None else enhance),

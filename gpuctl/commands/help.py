@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -42,7 +43,11 @@ def topic(
     gpuctl help exit-codes
     """
     context: Context = ctx.obj
-    topics = {"exit-codes": _exit_codes, "environment": _environment, "json": lambda: JSON_TOPIC}
+    topics: dict[str, Callable[[], str]] = {
+        "exit-codes": _exit_codes,
+        "environment": _environment,
+        "json": lambda: JSON_TOPIC,
+    }
     if name is None or name not in topics:
         raise UsageError(
             f"there is no help topic '{name}'",

@@ -1,34 +1,166 @@
-"""What every command that makes pictures does: connect, watch, show."""
+"""What every command that makes pictures does: plan, connect, watch, show."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gpuctl.commands.render import money, seconds
+from gpuctl.commands.picture_results import show_painted, show_plan
 from gpuctl.context import Context
 from gpuctl.models import Job, JobRecord, Json, Machine
-from gpuctl.services import destinations, enhancement, pictures, targets, viewer
-from gpuctl.services.links import MachineLink
-from gpuctl.services.pictures import Painted, Plan, Watch, Wish
+from gpuctl.services import destinations, targets
+from gpuctl.services.pictures import Painted, Plan, Watch, Wish, new_record, plan, read_by_encoders
 from gpuctl.workloads import flux
 from gpuctl.workloads.flux_models import Tables
+
+if TYPE_CHECKING:
+    from gpuctl.services.enhancement import Pending
+    from gpuctl.services.links import MachineLink
 
 
 def paint_and_show(context: Context, wish: Wish, *, open_: bool | None) -> None:
     """One `gpuctl flux`: everything that can be refused is refused before anything is started."""
-    plan = pictures.plan(wish, tables(context), context.settings.path("flux.output_dir"))
-    for note in plan.request.notes:
+    order = plan(wish, tables(context), context.settings.path("flux.output_dir"))
+    for note in order.request.notes:
         context.console.note(note)
     if context.is_dry_run:
-        show_plan(context, wish, plan)
+        show_plan(context, wish, order, configured_machine(context, wish.on))
         return
-    destinations.prepare(plan.destination)
-    pending = enhancement.start(context, plan.request.prompt) if wish.enhance else None
-    machine = find_machine(context, wish.on)
-    warn_of_licence(context, plan)
+    destinations.prepare(order.destination)
     began = context.clock.now()
-    with context.link(machine) as link:
-        link.shell  # dial while the prompt is being rewritten
-        context.console.detail(f"connected in {seconds(context.clock.now() - began)}")
+    pending = _start_enhancement(context, wish, order)
+    try:
+        machine = usable_machine(context, wish.on)
+        with context.link(machine) as link:
+            link.open()
+            painted = _paint(context, wish, order, link, pending, began)
+    finally:
+        if pending is not None:
+            pending.cancel()
+    show_painted(context, painted, open_=open_)
+
+
+def _start_enhancement(context: Context, wish: Wish, order: Plan) -> Pending | None:
+    """Claude thinks while the connection is made."""
+    if not wish.enhance:
+        return None
+    from gpuctl.services import enhancement  # noqa: PLC0415  only when asked for
+
+    request = enhancement.request_from(
+        context.settings,
+        order.request.prompt,
+        project_folder=context.project_folder,
+        cache_folder=context.cache_folder,
+    )
+    return enhancement.start(request)
+
+
+def _paint(
+    context: Context,
+    wish: Wish,
+    order: Plan,
+    link: MachineLink,
+    pending: Pending | None,
+    began: float,
+) -> Painted:
+    connected = context.clock.now()
+    prompts = enhanced_prompt(context, order.request.prompt, pending)
+    request, meter = read_by_encoders(order.request, str(prompts["read"]))
+    if meter.clip_dropped:
+        context.console.note(f"{meter.line()}: CLIP will not see “{meter.clip_dropped}”")
+    else:
+        context.console.detail(meter.line())
+    order = Plan(request, order.destination, order.inputs)
+    prompts |= {"clip": meter.clip_prompt, "clip_tokens": meter.clip_tokens}
+    times = {
+        "connect_s": round(connected - began, 3),
+        "enhance_s": round(context.clock.now() - connected, 3) if pending else 0.0,
+    }
+    record = new_record(
+        _new_job_id(),
+        order,
+        link.machine,
+        targets.name_for(link.machine),
+        {"prompt": prompts["user"], **prompts, "times": times},
+        began,
+    )
+    watch = watch_of(context, record, link)
+    job = Job(record.id, flux.NAME, record.input, order.inputs)
+    return watch.submit(job, detach=wish.detach)
+
+
+def enhanced_prompt(context: Context, prompt: str, pending: Pending | None) -> Json:
+    """The user's prompt, Claude's, and the one that will be read."""
+    if pending is None:
+        return {"user": prompt, "enhanced": None, "read": prompt}
+    context.console.step("Claude is rewriting the prompt")
+    found = pending.result()
+    if found.warning:
+        context.console.warn(found.warning)
+        return {"user": prompt, "enhanced": None, "read": prompt}
+    from gpuctl.commands.prompts_text import difference  # noqa: PLC0415  only when it changed
+    from gpuctl.services.enhancement import diff  # noqa: PLC0415  loaded already
+
+    context.console.note(difference(diff(prompt, found.text), context.console.style))
+    return {"user": prompt, "enhanced": found.text, "read": found.text}
+
+
+def watch_of(context: Context, record: JobRecord, link: MachineLink) -> Watch:
+    return Watch(
+        record,
+        link,
+        context.state,
+        clock=context.clock,
+        limit_s=context.settings.number("ssh.reconnect_limit_s"),
+        report=context.console,
+    )
+
+
+def configured_machine(context: Context, on: str | None) -> Machine | None:
+    return targets.resolve(
+        on,
+        flux.NAME,
+        settings=context.settings,
+        memory=context.state,
+        provider=context.provider,
+        ssh_config=Path("~/.ssh/config").expanduser(),
+    )
+
+
+def usable_machine(context: Context, on: str | None) -> Machine:
+    """The machine to paint on. In the simulator, where it costs nothing, one is rented first."""
+    machine = configured_machine(context, on)
+    if machine is not None:
+        return machine
+    if not context.is_sim:
+        raise targets.none_for(flux.NAME)
+    return _rent(context, flux.NAME)
+
+
+def _rent(context: Context, workload: str) -> Machine:
+    from gpuctl.services import deploy, orders  # noqa: PLC0415  only for the first picture
+    from gpuctl.services.ssh_identity import public_line  # noqa: PLC0415  likewise
+
+    session = context.session()
+    order = orders.order(
+        context.settings, workload, context.need(workload), public_line(context.ssh_key)
+    )
+    plan = deploy.plan(session, order)
+    context.console.note(f"no machine yet: renting a simulated {plan.first.gpu_name}")
+    return deploy.deploy(session, plan, probe=context.connector().probe)
+
+
+def tables(context: Context) -> Tables:
+    settings = context.settings
+    return Tables(
+        models=settings.table("models"),
+        presets=settings.table("presets"),
+        sizes=settings.table("sizes"),
+        guidances=settings.table("guidances"),
+    )
+
+
+def _new_job_id() -> str:
+    from ulid import ULID  # noqa: PLC0415  behind the connection
+
+    return str(ULID())

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from gpuctl.models import Artifact, Event, Job
+from gpuctl.models import Artifact, Event, Job, Json
 
 # bytes so far, bytes in all
 OnBytes = Callable[[int, int], None]
@@ -114,6 +114,10 @@ class Runner(Protocol):
 
     def attach(self, workload: str, job_id: str, *, from_seq: int = 0) -> Iterator[Event]: ...
     def cancel(self, workload: str, job_id: str) -> bool: ...
+    def jobs(self, workload: str) -> list[Json]:
+        """Every job the worker knows, oldest first: id, status, created, artifacts."""
+        ...
+
     def fetch(
         self, artifact: Artifact, target: Path, *, on_bytes: OnBytes | None = None
     ) -> None: ...

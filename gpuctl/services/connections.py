@@ -74,6 +74,17 @@ class Connector:
             self._report.note(f"{machine.name} moved to {current.address}")
             return self._open(current)
 
+    def probe(self, machine: Machine) -> None:
+        """One attempt to use a machine: log in and count its GPUs. Raises ConnectionFailed."""
+        from gpuctl.remote.probes import GPUS  # noqa: PLC0415  with the first connection
+
+        with self._open(machine) as shell:
+            gpus = GPUS.parse(shell.run(GPUS.argv, timeout_s=30.0))
+        if len(gpus) < machine.gpu_count:
+            raise ConnectionFailed(
+                f"{machine.name} shows {len(gpus)} of {machine.gpu_count} GPUs to nvidia-smi"
+            )
+
     def refreshed(self, machine: Machine, because: ConnectionFailed | None = None) -> Machine:
         """The machine as the provider sees it now, stored. Raises ConnectionFailed while it has no
         address, and `because` when the provider cannot be asked."""
@@ -103,14 +114,24 @@ class Connector:
 
         assert machine.address is not None
         options = self._options
+        key, proxy_command = options.key, None
+        if machine.provider == "host":
+            from gpuctl.remote import ssh_config  # noqa: PLC0415  plain hosts only
+
+            host = ssh_config.resolve(machine.id)
+            key = next((file for file in host.identity_files if file.is_file()), options.key)
+            proxy_command = host.proxy_command
+        pinned = self._memory.pinned(machine.id)
         return ssh.connect(
             machine.address,
-            key=options.key,
-            verify=lambda key: self._verify(machine, key),
+            key=key,
+            verify=lambda presented: self._verify(machine, presented),
             connect_timeout_s=options.connect_timeout_s,
             keepalive_s=options.keepalive_s,
             silence_limit_s=options.silence_limit_s,
             window_bytes=options.window_bytes,
+            host_key_types=(pinned.key.split()[0],) if pinned else (),
+            proxy_command=proxy_command,
         )
 
     def _verify(self, machine: Machine, key: str) -> None:
@@ -154,10 +175,12 @@ class Connector:
         self._memory.pin(Pin(machine.id, key, str(machine.address), machine.started_at))
 
 
-def host_machine(address: Address) -> Machine:
-    """A plain ssh host as a machine: its address is its id, and it costs nothing we know of."""
+def host_machine(address: Address, asked: str | None = None) -> Machine:
+    """A plain ssh host as a machine. Its id is what was asked for (an alias, user@host:port), so
+    that ~/.ssh/config can be read again; what it costs is not known."""
     name = f"{address.host}:{address.port}" if address.port != 22 else address.host
-    return Machine(id=str(address), name=name, provider="host", status="RUNNING", address=address)
+    machine_id = asked if asked and "@" not in asked else str(address)
+    return Machine(id=machine_id, name=name, provider="host", status="RUNNING", address=address)
 
 
 def local_machine() -> Machine:

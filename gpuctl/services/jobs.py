@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gpuctl.errors import (
     ConnectionFailed,
@@ -147,7 +147,7 @@ def failure_of(event: Event, job_id: str) -> JobFailed:
 
 
 @dataclass(slots=True)
-class Session:
+class Tracking:
     """One job while it is followed: the record grows with its events and is saved at each turn."""
 
     record: JobRecord
@@ -177,8 +177,8 @@ class Session:
             artifacts=(*self.record.artifacts, artifact), files=(*self.record.files, str(file))
         )
 
-    def update(self, **changes: object) -> None:
-        self.record = replace(self.record, **changes)  # type: ignore[arg-type]  names of its fields
+    def update(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
         self.memory.save_job(self.record)
 
 

@@ -37,8 +37,8 @@ class MachineLink:
         self._shell: Shell | None = None
         self._runner: Runner | None = None
 
-    @property
-    def shell(self) -> Shell:
+    def open(self) -> Shell:
+        """The shell, connected. Raises ConnectionFailed, CredentialsError, HostKeyChanged."""
         if self._shell is None:
             self._shell = self._connector.connect(self.machine)
         return self._shell
@@ -48,7 +48,7 @@ class MachineLink:
         if self._runner is None:
             from gpuctl.remote.shell_runner import ShellRunner  # noqa: PLC0415  after the dial
 
-            shell = self.shell
+            shell = self.open()
             options = self._options
             self._runner = ShellRunner(
                 shell,

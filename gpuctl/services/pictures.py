@@ -15,7 +15,7 @@ from gpuctl.services.jobs import (
     Link,
     Memory,
     Progress,
-    Session,
+    Tracking,
     artifact_of,
     cost_usd,
     detached,
@@ -132,7 +132,7 @@ class Watch:
         limit_s: float,
         report: Report,
     ) -> None:
-        self._session = Session(record, memory, clock, report)
+        self._tracking = Tracking(record, memory, clock, report)
         self._link = link
         self._clock = clock
         self._limit_s = limit_s
@@ -141,14 +141,14 @@ class Watch:
 
     @property
     def record(self) -> JobRecord:
-        return self._session.record
+        return self._tracking.record
 
     def submit(self, job: Job, *, detach: bool = False) -> Painted:
         """Sends the job and watches it; with `detach` only until the worker has accepted it.
 
         Raises JobFailed, ConnectionFailed, TransferFailed, Detached (Ctrl-C).
         """
-        self._session.update(status="submitted")
+        self._tracking.update(status="submitted")
         return self._run(lambda runner: runner.submit(job), stop_at_accepted=detach)
 
     def attach(self) -> Painted:
@@ -163,7 +163,7 @@ class Watch:
         try:
             for event in events:
                 progress.show(event)
-                self._session.note(event)
+                self._tracking.note(event)
                 if stop_at_accepted and event.kind == "accepted":
                     return Painted(self.record, ())
                 if event.kind == "artifact":
@@ -181,7 +181,7 @@ class Watch:
         context, job_input = self.record.context, self.record.input
         destination = Destination(Path(context["folder"]), context.get("name"))
         destinations.prepare(destination)
-        seed = int(event.data.get("seed", job_input.get("seed", 0)))
+        seed = int(event.data.get("seed") or job_input.get("seed") or 0)
         target = destination.path(
             flux.file_stem(str(context.get("prompt", "")), seed),
             str(job_input.get("format", "png")),
@@ -198,7 +198,7 @@ class Watch:
             report=self._report,
         )
         self._transfer_s += self._clock.now() - began
-        self._session.keep(artifact, target)
+        self._tracking.keep(artifact, target)
 
     def _is_here(self, artifact: Artifact) -> bool:
         return any(
@@ -209,11 +209,11 @@ class Watch:
     def _finish(self) -> Painted:
         record = self.record
         metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
-        self._session.update(metrics=metrics)
+        self._tracking.update(metrics=metrics)
         written = tuple(
             receipts.leave(Path(file), self.record, artifact, cost_usd(self.record))
             for artifact, file in zip(record.artifacts, record.files, strict=True)
             if Path(file).exists()
         )
-        self._session.update(status="fetched")
+        self._tracking.update(status="fetched")
         return Painted(self.record, written)

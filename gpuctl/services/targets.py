@@ -74,7 +74,7 @@ def _latest(workload: str, memory: Memory) -> Machine | None:
 def _host(text: str, ssh_config: Path) -> Machine:
     from gpuctl.remote.ssh_config import resolve as resolve_host  # noqa: PLC0415  for hosts only
 
-    return host_machine(resolve_host(text, ssh_config).address)
+    return host_machine(resolve_host(text, ssh_config).address, text)
 
 
 def _is_alias(text: str, ssh_config: Path) -> bool:
@@ -103,3 +103,8 @@ def none_for(workload: str) -> NotFound:
         hint=f"gpuctl deploy {workload}   (or try it without an account: "
         f'gpuctl --sim {workload} "a red fox in snow")',
     )
+
+
+def name_for(machine: Machine) -> str:
+    """What `--on` would be given to reach this machine again."""
+    return machine.id if machine.provider == "host" else machine.name

@@ -1,0 +1,147 @@
+"""Jobs of every workload, wherever they run; and making a picture again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpuctl.commands.options import DetachOption, JobArgument, NoOpenOption, OnOption, OutOption
+from gpuctl.commands.picture_results import job_data, show_painted
+from gpuctl.commands.pictures import configured_machine, repaint, watch_of
+from gpuctl.commands.render import money, seconds, table
+from gpuctl.context import Context
+from gpuctl.errors import GpuctlError, NotFound
+from gpuctl.models import JobRecord, Machine
+from gpuctl.services.jobs import cost_usd
+from gpuctl.services.pictures import Painted
+
+app = typer.Typer(help="List, show, attach, cancel and fetch jobs.")
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="The newest N.")] = 20,
+) -> None:
+    """List the newest jobs.
+
+    \b
+    gpuctl jobs list --limit 50
+    """
+    context: Context = ctx.obj
+    records = context.state.jobs(limit=limit)
+    rows = [
+        (
+            record.id,
+            record.workload,
+            record.status,
+            f"{seconds(max(0.0, time.time() - record.created_at))} ago",
+            money(cost_usd(record)),
+            str(record.context.get("prompt", ""))[:40].replace("\n", " "),
+        )
+        for record in records
+    ]
+    text = table(("job", "workload", "status", "age", "cost", "prompt"), rows)
+    context.console.result({"jobs": [job_data(r) for r in records]}, text or "no jobs yet")
+
+
+@app.command()
+def show(ctx: typer.Context, job: JobArgument) -> None:
+    """Show one job: what was asked, where it ran, what came home."""
+    context: Context = ctx.obj
+    record = context.state.job(job)
+    data = job_data(record)
+    lines = [f"{key:<12} {_plain(value)}" for key, value in data.items() if value not in (None, [])]
+    context.console.result(data | {"input": record.input}, "\n".join(lines))
+
+
+@app.command()
+def attach(ctx: typer.Context, job: JobArgument, open_: NoOpenOption = None) -> None:
+    """Watch a job again: replay what was missed, bring home what is not here yet."""
+    context: Context = ctx.obj
+    show_painted(context, _attached(context, context.state.job(job)), open_=open_)
+
+
+@app.command()
+def fetch(ctx: typer.Context, job: JobArgument, out: OutOption = None) -> None:
+    """Bring a finished job's results home; one that still runs is refused.
+
+    \b
+    gpuctl jobs fetch 01JD --out pictures/
+    """
+    context: Context = ctx.obj
+    record = context.state.job(job)
+    if out is not None:
+        record = _moved(record, out)
+    with context.link(_machine_of(context, record)) as link:
+        known = {row.get("id"): row for row in link.runner.jobs(record.workload)}
+        there = known.get(record.id)
+        if there is None:
+            raise NotFound(f"the machine knows no job {record.id}", hint="gpuctl jobs list")
+        if there.get("status") not in ("done", "error", "failed", "cancelled"):
+            raise GpuctlError(
+                f"job {record.id} is {there.get('status')}", hint=f"gpuctl jobs attach {record.id}"
+            )
+        painted = watch_of(context, record, link).attach()
+    show_painted(context, painted, open_=False)
+
+
+@app.command()
+def cancel(ctx: typer.Context, job: JobArgument) -> None:
+    """Stop a job on its machine. One that has ended is left as it is."""
+    context: Context = ctx.obj
+    record = context.state.job(job)
+    with context.link(_machine_of(context, record)) as link:
+        was_running = link.runner.cancel(record.workload, record.id)
+    text = f"{record.id} is cancelled" if was_running else f"{record.id} had already ended"
+    context.console.result({"job": record.id, "cancelled": was_running}, text, changed=was_running)
+
+
+def replay(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture, or its receipt.")],
+    out: OutOption = None,
+    on: OnOption = None,
+    detach: DetachOption = False,
+    open_: NoOpenOption = None,
+) -> None:
+    """Make a picture again from the receipt that it carries.
+
+    \b
+    gpuctl replay outputs/a-red-fox-7.png
+    """
+    repaint(ctx.obj, file, out=out, on=on, detach=detach, open_=open_)
+
+
+def _attached(context: Context, record: JobRecord) -> Painted:
+    if record.status == "fetched" and all(Path(file).exists() for file in record.files):
+        return Painted(record, ())
+    with context.link(_machine_of(context, record)) as link:
+        return watch_of(context, record, link).attach()
+
+
+def _machine_of(context: Context, record: JobRecord) -> Machine:
+    machine = context.state.machine(record.machine_id) or configured_machine(context, record.target)
+    if machine is None:
+        raise NotFound(f"the machine of job {record.id} is not known any more: {record.target}")
+    return machine
+
+
+def _moved(record: JobRecord, out: str) -> JobRecord:
+    from dataclasses import replace  # noqa: PLC0415  loaded already
+
+    from gpuctl.services import destinations  # noqa: PLC0415
+
+    moved = destinations.plan(out, Path.cwd(), ("png", "jpg", "jpeg", "webp"))
+    destinations.prepare(moved)
+    context = {**record.context, "folder": str(moved.folder.absolute()), "name": moved.name}
+    return replace(record, context=context, artifacts=(), files=())
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items() if inner is not None)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

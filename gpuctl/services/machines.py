@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypeVar
 
-from gpuctl.errors import ApiError, GpuctlError, NoCapacity, NotFound, StillBilling, UsageError
+from gpuctl.errors import (
+    ApiError,
+    GpuctlError,
+    NoCapacity,
+    NotFound,
+    StillBilling,
+    TimedOut,
+    UsageError,
+)
 from gpuctl.models import Machine
-from gpuctl.services.booting import DEAD, Probe, until_usable
+from gpuctl.services import interrupts
+from gpuctl.services.booting import DEAD, Probe, Unusable, last_words, until_usable
 from gpuctl.services.journal import price
 from gpuctl.services.session import Session
 from gpuctl.services.waiting import wait_for
@@ -18,6 +27,8 @@ T = TypeVar("T")
 
 CONFIRM_LIMIT_S = 90.0
 POLL_S = 2.0
+# Refusals that asking again does not change; 409 and 429 pass.
+_FINAL = (400, 405, 410)
 COMING = ("RUNNING", "STARTING", "PROVISIONING")
 
 
@@ -52,7 +63,7 @@ def find(session: Session, text: str) -> Machine:
     """The machine called `text`: its id, its name, the end of its name, or a workload that has
     exactly one. Memory first, then the provider. Raises NotFound, UsageError when several fit."""
     known = session.state.machine(text)
-    if known is not None:
+    if known is not None and known.provider == session.provider.name:
         return known
     machines = [entry.machine for entry in status(session)]
     for fits in (
@@ -95,27 +106,32 @@ def refresh(session: Session, machine: Machine) -> Machine:
         ) from error
 
 
-def start(session: Session, machine: Machine, *, limit_s: float, probe: Probe | None) -> Machine:
-    """Starts a stopped machine and waits until it is usable; a running one is left as it is.
+def start(
+    session: Session,
+    machine: Machine,
+    *,
+    limit_s: float,
+    probe: Probe | None,
+    wait: bool = True,
+) -> Machine:
+    """Starts a stopped machine and waits until it is usable; a running one is only waited for.
 
     When it comes up without its GPU, or not within `limit_s`, it is stopped again. Raises
     NoCapacity, TimedOut, StillBilling.
     """
     current = refresh(session, machine)
-    if current.status not in COMING:
-        session.report.step(f"starting {current.name}")
-        current = _started(session, current)
+    if current.status in COMING:
+        return until_usable(session, current, limit_s=limit_s, probe=probe) if wait else current
+    session.report.step(f"starting {current.name}")
     try:
-        usable = until_usable(session, current, limit_s=limit_s, probe=probe)
-        if usable.gpu_count == 0 and machine.provider != "host":
-            raise NoCapacity(
-                f"{usable.name} came back without its GPU: its host is full",
-                hint=f"try later, or: gpuctl deploy {usable.workload or ''} --replace",
-            )
-    except BaseException:
-        _stop_again(session, current)
+        current = _started(session, current)
+        if wait:
+            current = until_usable(session, current, limit_s=limit_s, probe=probe)
+        _check_gpu(current)
+    except BaseException as error:
+        _stop_again(session, current, error)
         raise
-    return usable
+    return current
 
 
 def stop(session: Session, machine: Machine) -> Machine:
@@ -127,9 +143,13 @@ def stop(session: Session, machine: Machine) -> Machine:
     if current.status == "EXITED":
         return current
     session.report.step(f"stopping {current.name}")
-    session.provider.stop(current.id)
+    is_sent = False
 
     def stopped() -> Machine | None:
+        nonlocal is_sent
+        if not is_sent:
+            session.provider.stop(current.id)
+            is_sent = True
         seen = refresh(session, current)
         return seen if seen.status in DEAD else None
 
@@ -156,9 +176,22 @@ def terminate(session: Session, machine: Machine) -> None:
     session.state.resolve(machine.name, "terminated", machine.id)
 
 
-def price_line(machine: Machine) -> str:
-    """What the machine is called, does and costs, in one line."""
-    return f"{machine.name} ({machine.id}) is {machine.status}, {price(machine)}"
+def terminate_all(session: Session, doomed: Sequence[Machine]) -> None:
+    """Ends every one of them, also when one resists; then raises for those that did."""
+    failures: list[GpuctlError] = []
+    for machine in doomed:
+        try:
+            terminate(session, machine)
+        except GpuctlError as error:
+            session.report.warn(error.message)
+            failures.append(error)
+    if failures:
+        raise max(failures, key=lambda error: error.exit_code)
+
+
+def was_ours(session: Session, text: str) -> bool:
+    """Whether the journal knows a machine of that id or name, whatever became of it."""
+    return any(text in (intent.name, intent.machine_id) for intent in session.state.journal())
 
 
 def _confirmed(session: Session, machine: Machine, check: Callable[[], T | None], verb: str) -> T:
@@ -170,10 +203,14 @@ def _confirmed(session: Session, machine: Machine, check: Callable[[], T | None]
             return check()
         except ApiError as error:
             last[:] = [error]
+            if error.status in _FINAL:
+                raise
             return None
 
     try:
         return wait_for(patiently, timeout_s=CONFIRM_LIMIT_S, every_s=POLL_S, clock=session.clock)
+    except NotFound:
+        raise
     except GpuctlError as error:
         reason = last[-1].message if last else error.message
         raise StillBilling(
@@ -201,10 +238,23 @@ def _started(session: Session, machine: Machine) -> Machine:
     return refresh(session, machine)
 
 
-def _stop_again(session: Session, machine: Machine) -> None:
+def _check_gpu(machine: Machine) -> None:
+    """A host whose GPU was taken meanwhile may start the machine without one (runpod.md §13)."""
+    if machine.gpu_count == 0:
+        raise NoCapacity(
+            f"{machine.name} came back without its GPU: its host is full",
+            hint=f"try later, or: gpuctl deploy {machine.workload or ''} --replace",
+        )
+
+
+def _stop_again(session: Session, machine: Machine, error: BaseException) -> None:
     """After a start that led nowhere: what billed nothing before shall bill nothing now."""
-    session.report.step(f"stopping {machine.name} again")
-    stop(session, machine)
+    if isinstance(error, TimedOut | Unusable):
+        for line in last_words(session, machine):
+            session.report.note(f"  system log: {line}")
+    with interrupts.held(session.report):
+        stop(session, machine)
+    session.report.note(f"{machine.name} is stopped again")
 
 
 def _remembering(session: Session, seen: Machine, known: Machine | None) -> Listed:

@@ -56,6 +56,27 @@ def candidates(
     return sorted(affordable, key=lambda offer: (place.get(offer, 0), _rank(offer)))
 
 
+def listing(
+    offers: Sequence[Offer],
+    *,
+    gpus: Sequence[str] = (),
+    min_vram_gb: int = 0,
+    max_price_usd_h: float | None = None,
+    data_centers: Sequence[str] = (),
+    with_unavailable: bool = False,
+) -> list[Offer]:
+    """The same filters and order for looking instead of renting: nothing found is no error."""
+    fits = [
+        offer
+        for offer in _wanted(offers, gpus)
+        if offer.vram_gb >= min_vram_gb
+        and _is_in(offer, data_centers)
+        and (max_price_usd_h is None or offer.price_usd_h <= max_price_usd_h)
+        and (with_unavailable or offer.stock != "NONE")
+    ]
+    return sorted(fits, key=_rank)
+
+
 def matching(offers: Sequence[Offer], wanted: str) -> list[Offer]:
     """What a person who says `wanted` means: that id or name, else those with all its words."""
     words = _words(wanted)

@@ -10,6 +10,8 @@ from gpuctl.errors import TimedOut
 
 T = TypeVar("T")
 
+FIRST_PAUSE_S = 0.25
+
 
 class Clock(Protocol):
     """Time as services see it: Unix seconds, and a pause."""
@@ -39,8 +41,9 @@ def wait_for(
 ) -> T:
     """Calls `check` until it gives something other than None, and returns that.
 
-    Checks at once, every `every_s`, and a last time at the limit; `on_wait` is told the seconds
-    waited so far before each pause. Raises TimedOut, and whatever `check` raises.
+    Checks at once, then after pauses that grow with the wait up to `every_s`, and a last time at
+    the limit; `on_wait` is told the seconds waited so far before each pause.
+    Raises TimedOut, and whatever `check` raises.
     """
     began = clock.now()
     while True:
@@ -52,4 +55,4 @@ def wait_for(
             raise TimedOut(f"waited {waited_s:.0f} s for {what}")
         if on_wait is not None:
             on_wait(waited_s)
-        clock.sleep(min(every_s, timeout_s - waited_s))
+        clock.sleep(min(every_s, max(FIRST_PAUSE_S, waited_s / 4), timeout_s - waited_s))

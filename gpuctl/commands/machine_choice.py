@@ -1,0 +1,64 @@
+"""Which machine a command means, and what to do about one that is there already."""
+
+from __future__ import annotations
+
+from gpuctl.commands.render import money
+from gpuctl.context import Context
+from gpuctl.errors import UsageError
+from gpuctl.models import Machine
+from gpuctl.services import journal, machines
+from gpuctl.services.booting import Probe
+
+
+def reconcile(context: Context) -> None:
+    """What an interrupted command left is settled before anything new is begun."""
+    if not context.is_dry_run:
+        journal.reconcile(context.session())
+
+
+def probe(context: Context) -> Probe:
+    """One attempt to run something on a machine over ssh."""
+    connector = context.connector()
+
+    def attempt(machine: Machine) -> None:
+        with connector.connect(machine) as shell:
+            shell.run(["true"])
+
+    return attempt
+
+
+def the_machine(context: Context, name: str | None) -> Machine:
+    """The one that is named; else the configured pod; else the only one there is."""
+    session = context.session()
+    wanted = name or context.settings.text_or_none("runpod.pod_id")
+    if wanted:
+        return machines.find(session, wanted)
+    ours = [entry.machine for entry in machines.status(session) if entry.is_ours]
+    if len(ours) == 1:
+        return ours[0]
+    names = ", ".join(machine.name for machine in ours)
+    raise UsageError(
+        f"which machine? There are {names}" if ours else "there is no machine",
+        hint="give its name" if ours else "gpuctl deploy",
+    )
+
+
+def use_existing(context: Context, existing: Machine, *, replace: bool) -> bool:
+    """Whether the machine that is there already is used. Nobody to ask: it is.
+
+    Raises UsageError when the answer is to do nothing.
+    """
+    console = context.console
+    described = f"{existing.name} is {existing.status}, {money(existing.price_usd_h, 2)}/h"
+    if replace:
+        if not console.confirm(f"{described}. Terminate it, with its volume, for a new one?"):
+            raise UsageError("nothing was changed")
+        return False
+    if not console.can_ask or console.options.yes:
+        console.note(f"{described}; it is used. For another: --replace")
+        return True
+    choices = {"u": "use it", "r": "replace it (its volume is lost)", "c": "cancel"}
+    answer = console.choose(f"{described}.", choices, flag="--replace")
+    if answer == "c":
+        raise UsageError("nothing was changed")
+    return answer == "u"

@@ -1,0 +1,81 @@
+"""Turns flags and configuration into the order for a machine, refusing what cannot be meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gpuctl.config import Settings
+from gpuctl.errors import UsageError
+from gpuctl.models import Need
+from gpuctl.services.deploy import Order
+
+CLOUDS = ("secure", "community", "any")
+MOST_VARIABLES = 50  # per pod (runpod.md §2.1)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says; None and empty leave it to the configuration."""
+
+    gpus: tuple[str, ...] = ()
+    min_vram_gb: int | None = None
+    cloud: str | None = None
+    data_centers: tuple[str, ...] = ()
+    volume_id: str | None = None
+    image: str | None = None
+    max_price_usd_h: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def order(
+    settings: Settings, workload: str, need: Need, public_key: str, wishes: Wishes | None = None
+) -> Order:
+    """Flags over configuration. Raises UsageError, ConfigError."""
+    asked = wishes or Wishes()
+    limit = asked.max_price_usd_h
+    return Order(
+        workload=workload,
+        need=replace(
+            need,
+            image=asked.image or need.image,
+            vram_gb=need.vram_gb if asked.min_vram_gb is None else asked.min_vram_gb,
+        ),
+        cloud=cloud(settings, asked.cloud),
+        gpus=asked.gpus or settings.strings("runpod.gpu"),
+        data_centers=asked.data_centers or settings.strings("runpod.data_centers"),
+        volume_id=asked.volume_id or settings.text_or_none("runpod.volume_id"),
+        max_price_usd_h=settings.number("runpod.max_price_usd_h") if limit is None else limit,
+        env=asked.env,
+        public_key=public_key,
+        boot_limit_s=settings.number("runpod.boot_limit_s"),
+    )
+
+
+def cloud(settings: Settings, asked: str | None) -> str:
+    """The tier that is asked for, else the configured one. Raises UsageError."""
+    wanted = (asked or settings.text("runpod.cloud")).lower()
+    if wanted not in CLOUDS:
+        raise UsageError(f"there is no cloud '{wanted}'", hint=f"one of {', '.join(CLOUDS)}")
+    return wanted
+
+
+def environment(pairs: Sequence[str]) -> dict[str, str]:
+    """K=V, split at the first '=': the value may hold more of them. Raises UsageError."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not _VARIABLE.fullmatch(name):
+            raise UsageError(f"--env wants NAME=VALUE, not '{name}'")
+        found[name] = value
+    if len(found) > MOST_VARIABLES:
+        raise UsageError(f"a pod takes {MOST_VARIABLES} variables at most, not {len(found)}")
+    return found
+
+
+def listed(words: Sequence[str]) -> tuple[str, ...]:
+    """A repeatable option whose values may also be separated by commas."""
+    parts = (part.strip() for word in words for part in word.split(","))
+    return tuple(part for part in parts if part)

@@ -47,10 +47,17 @@ def classify(error: BaseException, request: Request) -> Failure | None:
         return gated(request.model)
     if any(_names(link) & set(_MISSING) for link in chain):
         return _missing(request.model, error)
-    package = next((name for name in PINS if _lacks(chain, name)), None)
-    if package:
-        remedy = f"on the machine: pip install {PINS[package]}"
-        return Failure("unsupported", f"{package} is not installed", remedy)
+    return _package_missing(chain)
+
+
+def _package_missing(chain: list[BaseException]) -> Failure | None:
+    for name, pin in PINS.items():
+        if any(isinstance(link, ImportError) and name in str(link) for link in chain):
+            remedy = f"on the machine: pip install {pin}"
+            return Failure("unsupported", f"{name} is not installed", remedy)
+    if any(isinstance(link, ImportError) and link.name == "torch" for link in chain):
+        remedy = "use an image that brings torch, or name a Python that has it in remote.python"
+        return Failure("unsupported", "torch is not installed", remedy)
     return None
 
 
@@ -120,7 +127,3 @@ def _is_gated(error: BaseException, model: Model) -> bool:
     return status in _REFUSED_STATUS and (
         model.gated or "RepositoryNotFoundError" not in _names(error)
     )
-
-
-def _lacks(chain: list[BaseException], package: str) -> bool:
-    return any(isinstance(link, ImportError) and package in str(link) for link in chain)

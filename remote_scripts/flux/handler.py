@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from worker import report
@@ -11,6 +14,10 @@ from worker import report
 from flux import pictures
 from flux.fields import bad_input
 from flux.request import Request, parse, unknown_keys
+
+REQUIREMENTS = "requirements.txt"
+# Used by quantised engines alone; its absence is named when one is asked for.
+_ONLY_QUANTISED = "bitsandbytes"
 
 
 class Engine(Protocol):
@@ -58,8 +65,34 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def needs_venv(given: dict[str, Any]) -> bool:  # noqa: ARG001 - the worker's signature
+    """Whether REQUIREMENTS have to be installed: not for the simulation, nor when all are here."""
+    if _is_simulated():
+        return False
+    lines = (Path(__file__).parent / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
+    pins = [line.partition("==") for line in lines if "==" in line and not line.startswith("#")]
+    return any(_version(name) != pin for name, _, pin in pins if name != _ONLY_QUANTISED)
+
+
+def unload() -> None:
+    """Frees the GPU; the next job loads again."""
+    if pipelines := sys.modules.get("flux.pipelines"):
+        pipelines.unload()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_simulated() -> bool:
+    return os.environ.get("GPUCTL_ENGINE") == "sim"
+
+
 def _engine() -> Engine:
-    if os.environ.get("GPUCTL_ENGINE") == "sim":
+    if _is_simulated():
         from flux.sim_engine import SimEngine
 
         report.log("engine sim: the picture is painted without a model and without a GPU")

@@ -143,9 +143,11 @@ def _silence() -> None:
     import huggingface_hub
     import transformers
 
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    huggingface_hub.utils.disable_progress_bars()
+    hub: Any = huggingface_hub.utils
+    hub.disable_progress_bars()
+    libraries: list[Any] = [diffusers, transformers]
+    for library in libraries:
+        library.utils.logging.disable_progress_bar()
 
 
 def _quantization(pipeline: Any, engine: str) -> Any:
@@ -166,12 +168,13 @@ def _nf4() -> tuple[Any, Any]:
     import torch
     import transformers
 
+    theirs: Any = transformers
     options = {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
         "bnb_4bit_compute_dtype": torch.bfloat16,
     }
-    return diffusers.BitsAndBytesConfig(**options), transformers.BitsAndBytesConfig(**options)
+    return diffusers.BitsAndBytesConfig(**options), theirs.BitsAndBytesConfig(**options)
 
 
 def _fp8() -> tuple[Any, Any]:

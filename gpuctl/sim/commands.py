@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import paramiko
 
@@ -45,18 +45,21 @@ class Launch:
     folder: Path
 
 
+class Meter(Protocol):
+    """Is shown what passes, and says after how many bytes of it to cut the connection (or None)."""
+
+    def output(self, data: bytes) -> int | None: ...
+    def input(self, data: bytes) -> int | None: ...
+
+
 class Command:
     """A running process. Its whole group gets SIGHUP when the channel closes before it ended;
     what left the group with setsid lives on, as under a real sshd."""
 
-    def __init__(
-        self, channel: paramiko.Channel, launch: Launch, on_output: Callable[[bytes], int | None]
-    ) -> None:
-        """`on_output` is shown each chunk of stdout and says after how many of its bytes the
-        connection is to be cut (None: not)."""
+    def __init__(self, channel: paramiko.Channel, launch: Launch, meter: Meter) -> None:
         self._channel = channel
         self._launch = launch
-        self._on_output = on_output
+        self._meter = meter
         self._ended = threading.Event()
         self._terminal: int | None = None
 
@@ -131,10 +134,21 @@ class Command:
         self._channel.close()
 
     def _send_stdout(self, data: bytes) -> None:
-        cut = self._on_output(data)
+        cut = self._meter.output(data)
         self._channel.sendall(data if cut is None else data[:cut])
         if cut is not None:
             self._channel.get_transport().close()
+
+    def _receive(self) -> bytes:
+        try:
+            data = self._channel.recv(CHUNK_BYTES)
+        except OSError:
+            return b""
+        cut = self._meter.input(data)
+        if cut is None:
+            return data
+        self._channel.get_transport().close()
+        return data[:cut]
 
     def _pump(self, source: int, send: Callable[[bytes], object]) -> None:
         readable = select.poll()
@@ -151,7 +165,7 @@ class Command:
                 return
 
     def _feed(self, target: int, close: Callable[[], object]) -> None:
-        while data := _received(self._channel):
+        while data := self._receive():
             view = memoryview(data)
             try:
                 while view:
@@ -165,13 +179,6 @@ class Command:
             if self._channel.closed:
                 _signal_group(process.pid)
                 return
-
-
-def _received(channel: paramiko.Channel) -> bytes:
-    try:
-        return channel.recv(CHUNK_BYTES)
-    except OSError:
-        return b""
 
 
 def _signal_group(group: int) -> None:

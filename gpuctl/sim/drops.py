@@ -14,7 +14,7 @@ EVENT_MARK = b'"event"'
 
 @dataclass(slots=True)
 class Drop:
-    """Cuts after `left` events (stdout lines that hold an event), bytes of stdout, or seconds."""
+    """Cuts after `left` events (stdout lines that hold an event), bytes either way, or seconds."""
 
     unit: str
     left: float
@@ -38,12 +38,16 @@ class Drop:
             timer.daemon = True
             timer.start()
 
-    def count(self, data: bytes) -> int | None:
+    def output(self, data: bytes) -> int | None:
         """After how many bytes of `data` the connection is to be cut; None = not yet."""
-        if self.unit == "bytes":
-            self.left -= len(data)
-            return len(data) + int(self.left) if self.left <= 0 else None
-        return self._count_events(data) if self.unit == "events" else None
+        return self._count_events(data) if self.unit == "events" else self.input(data)
+
+    def input(self, data: bytes) -> int | None:
+        """As `output`, for what the client sends: only bytes count there."""
+        if self.unit != "bytes":
+            return None
+        self.left -= len(data)
+        return max(0, len(data) + int(self.left)) if self.left <= 0 else None
 
     def _count_events(self, data: bytes) -> int | None:
         position = 0

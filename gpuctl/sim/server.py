@@ -108,7 +108,8 @@ def _listen(wanted: int) -> socket.socket:
 def main(arguments: list[str]) -> None:
     folder = Path(arguments[0]).resolve()
     settings = dict(argument.split("=", 1) for argument in arguments[1:])
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A handler, not SIG_IGN: what is ignored stays ignored in every command of every pod.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     Simulator(folder, settings).run()
 
 

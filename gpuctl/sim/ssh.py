@@ -201,7 +201,7 @@ class _Connection(paramiko.ServerInterface):
         session = self._session(channel)
         environment = {**self._hooks.environment(), **session.locale}
         launch = Launch(argv, environment, self._box.home)
-        session.command = Command(channel, launch, self._count)
+        session.command = Command(channel, launch, self)
         threading.Thread(target=session.command.run, args=(session.terminal,), daemon=True).start()
         return True
 
@@ -213,8 +213,13 @@ class _Connection(paramiko.ServerInterface):
             self._drop = drop
             drop.arm(self._transport.close)
 
-    def _count(self, data: bytes) -> int | None:
-        cut = self._drop.count(data) if self._drop is not None else None
+    def output(self, data: bytes) -> int | None:
+        return self._logged(self._drop.output(data) if self._drop is not None else None)
+
+    def input(self, data: bytes) -> int | None:
+        return self._logged(self._drop.input(data) if self._drop is not None else None)
+
+    def _logged(self, cut: int | None) -> int | None:
         if cut is not None:
             self._hooks.log("connection dropped on purpose")
         return cut

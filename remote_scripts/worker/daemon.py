@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ class Daemon:
                     _push(link, job, int(question.get("seq") or 0))
         except (BrokenPipeError, ConnectionResetError):
             pass  # the follower has gone; an attach replays
-        except (OSError, ValueError) as error:
-            sys.stderr.write(f"connection: {error}\n")
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            with suppress(OSError):  # the log's disk may be full
+                sys.stderr.write(f"connection: {error!r}\n")
         finally:
             self._links.discard(threading.current_thread())
 
@@ -177,12 +179,14 @@ class Daemon:
         return OK, job
 
     def _find(self, job_id: str) -> Job | None:
-        """A job in memory, else one that is on disk with a final event."""
+        """A job in memory, else one that is on disk and over."""
         with self.changed:
             known = self._jobs.get(job_id)
         if known or not is_id(job_id):
             return known
         stored = Job(self.layout, self.workload, job_id)
+        if stored.lines:
+            stored.end_for_reader()
         return stored if stored.is_over else None
 
     def _cancel(self, job_id: str) -> bool:

@@ -118,8 +118,7 @@ def artifact(path: Path, media_type: str, **fields: Any) -> None:
 def write_artifact(name: str, media_type: str, **fields: Any) -> Iterator[Path]:
     """Gives `outputs/<name>.part`; after the block it is renamed, hashed and announced.
 
-    The block may add to `fields` no more; give them up front. Raises Failure(disk_full) when the
-    disk is full. Nothing is left behind when the block fails.
+    Raises Failure(disk_full) when the disk is full. Nothing is left behind when the block fails.
     """
     target = confine(output_dir(), name)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from worker.layout import Layout, is_id, write_all
 from worker.lines import FINAL, error_fields, event_line, is_final, read_lines
 
 INTERRUPTED = "the worker ended in the middle of this job; what it had made is kept"
+NO_END = "the record of this job has no end: its machine stopped, or its disk was full"
 RUN_AGAIN = "submit it again under a new id"
 
 
@@ -29,7 +30,7 @@ class Job:
         self._marker = Path(layout.pending(workload)) / job_id
         self.lines = read_lines(layout.events(job_id))
         self.is_over = is_final(self.lines)
-        self._is_disk_full = False
+        self._is_memory_only = False
 
     @property
     def has_started(self) -> bool:
@@ -67,6 +68,11 @@ class Job:
     def append_error(self, code: str, message: str, remedy: str = "", trace: str = "") -> None:
         self.append("error", error_fields(code, message, remedy, trace))
 
+    def end_for_reader(self) -> None:
+        """Ends a job that nobody runs and whose record has no end. Changes nothing on disk."""
+        self._is_memory_only = True
+        self.append_error("worker_died", NO_END, RUN_AGAIN)
+
     def wait_for_more(self, count: int, timeout_s: float) -> list[bytes]:
         """The lines after the first `count`; waits for one unless the job is over."""
         with self.changed:
@@ -75,7 +81,7 @@ class Job:
             return self.lines[count:]
 
     def _store(self, line: bytes) -> None:
-        if self._is_disk_full:
+        if self._is_memory_only:
             return
         size = self._events.stat().st_size if self._events.exists() else 0
         file = os.open(self._events, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -83,7 +89,7 @@ class Job:
             write_all(file, line)
         except OSError:
             # A gap in the file would be worse than its end: from here on memory alone has them.
-            self._is_disk_full = True
+            self._is_memory_only = True
             os.ftruncate(file, size)
         finally:
             os.close(file)

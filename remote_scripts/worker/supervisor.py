@@ -32,7 +32,7 @@ class Engine:
     def __init__(self, layout: Layout, workload: str, python: str) -> None:
         self.python = python
         self.has_finished_a_job = False
-        self._secrets: tuple[str, ...] = ()
+        self._secrets: set[str] = set()
         self._last_words: deque[str] = deque(maxlen=STDERR_LINES)
         events_out, events_in = os.pipe()
         self._events = os.fdopen(events_out, "rb")
@@ -67,7 +67,7 @@ class Engine:
 
         Raises EngineDied.
         """
-        self._secrets = tuple(value for value in secrets.values() if value)
+        self._secrets.update(value for value in secrets.values() if value)
         self._send({"op": "job", "job": job, "dir": str(directory), "secrets": dict(secrets)})
         for line in self._events:
             fields = json.loads(self._redacted(line.decode(errors="replace")))
@@ -121,8 +121,9 @@ class Engine:
         for line in stdout or ():
             text = self._redacted(line.decode(errors="replace")).rstrip()
             self._last_words.append(text)
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
+            with suppress(OSError):  # a full disk must not stop the reading, and so the engine
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:

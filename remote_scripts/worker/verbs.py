@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from worker.connection import ask, connect
+from worker.connection import DaemonFailed, ask, connect, connect_or_start
 from worker.follow import Follower
 from worker.layout import Layout, is_id, write_whole
 
@@ -37,7 +37,7 @@ def main(verb: str, argv: list[str]) -> int:
         return {"submit": submit, "attach": attach, "cancel": cancel, "stop": stop}[verb](
             Layout.from_environment(), words, options
         )
-    except OSError as error:
+    except (OSError, DaemonFailed) as error:
         return Follower(Layout.from_environment(), "", "").fail("failed", f"{verb}: {error}")
     except WrongUsage as error:
         sys.stderr.write(f"{error}\nusage: run.py {USAGE[verb]}\n")
@@ -103,6 +103,9 @@ def cancel(layout: Layout, words: list[str], _options: dict[str, str]) -> int:
     workload, job_id = _take(words, 2)
     answer: dict[str, Any] = {}
     link = connect(layout, workload)
+    if not link and is_id(job_id) and os.path.exists(f"{layout.pending(workload)}/{job_id}"):
+        # It waits for the next daemon: without one the cancellation would be forgotten.
+        link = connect_or_start(layout, workload)
     if link:
         with link:
             answer, _ = ask(link, {"op": "cancel", "id": job_id})

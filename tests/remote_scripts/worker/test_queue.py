@@ -86,6 +86,22 @@ def test_cancelling_what_is_over_or_unknown_says_false(worker: Worker) -> None:
     assert worker.ask("cancel", "never-seen") == {"cancelled": False}
 
 
+def test_a_job_that_outlived_its_daemon_in_the_queue_can_still_be_cancelled(
+    worker: Worker,
+) -> None:
+    followers = [worker.submit("J1", do="hang")]
+    worker.until_stored("J1", "progress")
+    followers.append(worker.submit("J2", do="wait_for_file", until="never"))
+    worker.until_stored("J2", "accepted")
+    for follower in followers:
+        kill(follower.pid)
+        follower.communicate()
+    kill(worker.status()["daemon_pid"])
+    assert worker.ask("cancel", "J2") == {"cancelled": True}
+    assert worker.until_stored("J2", "error")["code"] == "cancelled"
+    assert worker.stored("J1")[-1]["code"] == "worker_died"
+
+
 def test_an_idle_worker_frees_the_gpu_and_goes(worker: Worker) -> None:
     worker.run("J1", "--idle-s", "0.2")
     until(lambda: not worker.processes(), "daemon and engine have gone")

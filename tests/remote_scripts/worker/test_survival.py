@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.remote_scripts.worker.machine import LIMIT_S, Worker, events, kill, until
 
@@ -148,3 +152,32 @@ def test_a_daemon_that_cannot_start_is_an_error_and_not_a_silence(worker: Worker
     assert error["code"] == "worker_died"
     assert "no daemon today" in error["message"]
     assert process.wait(LIMIT_S) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 200 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_mid_job_ends_the_job_by_name_and_not_the_worker(
+    worker: Worker, small_disk: Path
+) -> None:
+    cramped = Worker(worker.scripts, small_disk)
+    try:
+        final = cramped.run("J1", do="fill")[-1]
+        assert final["code"] == "disk_full"
+        assert cramped.run("J2")[-1]["code"] == "disk_full"
+        assert events(cramped.start("attach", "J1"))[-1]["event"] == "error"
+        (small_disk / "ballast").unlink()
+        assert cramped.run("J3")[-1]["event"] == "done"
+        assert cramped.stored("J3")[-1]["event"] == "done"
+    finally:
+        cramped.ask("stop")
+        until(lambda: not cramped.processes())

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from worker import report
@@ -32,6 +33,18 @@ def wait_for_file(given):
         report.check_cancelled()
         time.sleep(0.002)
     return {"engine_pid": os.getpid()}
+
+
+def fill(given):
+    """Fills the disk to the last byte, then goes on reporting."""
+    report.progress("filling", 0, 1)
+    with suppress(OSError), (report.workspace() / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x")
+    for step in range(50):
+        report.progress("full", step, 50)
+    with report.write_artifact("said.txt", "text/plain") as part:
+        part.write_bytes(b"x" * 10_000)
 
 
 def hang(given):
@@ -86,6 +99,7 @@ ACTS = {
     act.__name__: act
     for act in (
         wait_for_file,
+        fill,
         hang,
         die,
         chatter,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from gpuctl.models import Json
 from gpuctl.sim import bodies
+from gpuctl.sim.api import json_body
 from gpuctl.sim.drops import Drop
 from gpuctl.sim.problems import Problem
 from gpuctl.sim.world import World
@@ -26,7 +26,7 @@ def admin_routes(world: World, shut_down: Callable[[], None]) -> list[BaseRoute]
         if request.method == "DELETE":
             await run_in_threadpool(world.faults.clear)
             return Response(status_code=204)
-        body = bodies.check(json.loads(await request.body()), bodies.FAULT, ("kind",))
+        body = bodies.check(await json_body(request), bodies.FAULT, ("kind",))
         await run_in_threadpool(_add_fault, world, body)
         return JSONResponse({"faults": world.faults.as_json()}, status_code=201)
 

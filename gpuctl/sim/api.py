@@ -125,13 +125,13 @@ def _route(path: str, method: str, handler: Handler) -> Route:
     """Handlers block on locks, sockets and dying processes: they run on a thread."""
 
     async def endpoint(request: Request) -> Response:
-        body = await _body(request) if method in ("POST", "PUT", "PATCH") else None
+        body = await json_body(request) if method in ("POST", "PUT", "PATCH") else None
         return await run_in_threadpool(handler, request.path_params.get("id", ""), body)
 
     return Route(path, endpoint, methods=[method])
 
 
-async def _body(request: Request) -> Any:
+async def json_body(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except ValueError:

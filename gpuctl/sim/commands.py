@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -65,10 +66,16 @@ class Command:
 
     def run(self, terminal: Terminal | None) -> None:
         """Blocks until the process ended and all of its output was passed on."""
-        if terminal is None:
-            self._run_piped()
-        else:
-            self._run_in_terminal(terminal)
+        try:
+            if terminal is None:
+                self._run_piped()
+            else:
+                self._run_in_terminal(terminal)
+        except OSError as problem:  # the pod's folder is gone, no more processes, …
+            with contextlib.suppress(OSError):
+                self._channel.sendall_stderr(f"{problem}\n".encode())
+            _send_exit(self._channel, 255)
+            self._channel.close()
 
     def resize(self, columns: int, rows: int) -> None:
         if self._terminal is not None:

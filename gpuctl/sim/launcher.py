@@ -25,7 +25,8 @@ from gpuctl.sim.store import read_json
 SIM_FILE = "sim.json"
 LOG_FILE = "server.log"
 LOCK_SUFFIX = ".lock"
-FOLDER_MARKER = "GPUCTL_SIM_FOLDER"
+FOLDER_MARKER = "GPUCTL_SIM_FOLDER"  # in the environment of whatever runs in a pod
+SERVER_MARKER = "GPUCTL_SIM_SERVER"  # in the server's own
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 REQUEST_LIMIT_S = 10.0
@@ -79,16 +80,19 @@ def running(folder: Path) -> Simulator | None:
 def stop(folder: Path) -> bool:
     """Ends the process and everything that runs in its pods; the pods are remembered.
 
-    False when nothing ran.
+    False when nothing ran. Also ends a server that does not answer. Raises GpuctlError when
+    something cannot be killed.
     """
     simulator = running(folder)
     if simulator is not None:
         _ask(simulator, "POST", "/sim/shutdown")
         _wait_until_gone(simulator.pid)
-    left = processes.kill_all(FOLDER_MARKER, str(folder.resolve()))
+    marked = str(folder.resolve())
+    did_run = simulator is not None or bool(processes.with_marker(SERVER_MARKER, marked))
+    left = processes.kill_all(SERVER_MARKER, marked) + processes.kill_all(FOLDER_MARKER, marked)
     if left:
         raise GpuctlError(f"processes of the simulator are still running: {left}")
-    return simulator is not None
+    return did_run
 
 
 def reset(folder: Path) -> None:
@@ -117,6 +121,9 @@ def clear_faults(simulator: Simulator) -> None:
 
 def _start(folder: Path, settings: Mapping[str, str]) -> Simulator:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    processes.kill_all(
+        SERVER_MARKER, str(folder)
+    )  # one that hangs must not write beside the new one
     argv = [sys.executable, "-m", "gpuctl.sim.server", str(folder)]
     argv += [f"{name}={value}" for name, value in settings.items()]
     with (folder / LOG_FILE).open("ab") as log:
@@ -126,7 +133,7 @@ def _start(folder: Path, settings: Mapping[str, str]) -> Simulator:
             stdout=log,
             stderr=log,
             cwd=folder,
-            env=_environment(),
+            env=_environment(folder),
             start_new_session=True,
         )
     return _answering(process, folder)
@@ -140,17 +147,21 @@ def _answering(process: subprocess.Popen[bytes], folder: Path) -> Simulator:
             process.returncode = 0  # it runs on by intent; without this its Popen would complain
             return found
         if process.poll() is not None:
-            raise GpuctlError("the simulator did not start", hint=f"see {folder / LOG_FILE}")
+            raise GpuctlError(
+                "the simulator did not start",
+                hint=f"see {folder / LOG_FILE}, or start afresh: gpuctl sim reset",
+            )
         time.sleep(POLL_S)
     process.kill()
     raise TimedOut("the simulator did not answer", hint=f"see {folder / LOG_FILE}")
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """The package must be found from any folder, also when it runs from a checkout."""
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    found = {"PYTHONPATH": os.pathsep.join(paths), SERVER_MARKER: str(folder)}
+    return {**os.environ, **found}
 
 
 def _wait_until_gone(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -57,9 +58,9 @@ def execute(transport: paramiko.Transport, command: str, stdin: bytes = b"") -> 
     channel = transport.open_session()
     channel.settimeout(20)
     channel.exec_command(command)
-    if stdin:
+    with contextlib.suppress(OSError, EOFError):  # the connection may be cut on purpose
         channel.sendall(stdin)
-    channel.shutdown_write()
+        channel.shutdown_write()
     stdout = b"".join(iter(lambda: channel.recv(1 << 16), b""))
     stderr = b"".join(iter(lambda: channel.recv_stderr(1 << 16), b""))
     return Answer(channel.recv_exit_status(), stdout.decode(), stderr.decode())

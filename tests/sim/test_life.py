@@ -232,6 +232,12 @@ def test_a_reset_kills_pods_whose_simulator_died(simulator: Simulator, login: Lo
     assert processes.with_marker("RUNPOD_POD_ID", pod["id"]) == []
 
 
+def test_a_server_that_hangs_is_replaced(simulator: Simulator) -> None:
+    os.kill(simulator.pid, signal.SIGSTOP)
+    launcher.processes.kill_all(launcher.SERVER_MARKER, str(simulator.folder))
+    assert launcher.ensure(simulator.folder).pid != simulator.pid
+
+
 def test_an_unused_simulator_ends_by_itself(tmp_path: Path) -> None:
     with running_simulator(tmp_path / "sim", idle_stop_s="0.2") as found:
         until(lambda: not processes.is_alive(found.pid))

@@ -224,6 +224,8 @@ def _webp_chunk(part: Part) -> bytes:
 
 def _webp_header(image: Part) -> bytes:
     """A VP8X header for a simple file: its size and whether it has transparency."""
+    width: int
+    height: int
     if image.kind == b"VP8 " and image.data[3:6] == b"\x9d\x01\x2a":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", image.data, 6))
         flags = 0

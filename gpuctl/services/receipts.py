@@ -55,7 +55,7 @@ def build(record: JobRecord, artifact: Artifact, cost_usd: float | None) -> Rece
     """The receipt of one picture of a finished job. Takes named fields only: no key can slip in."""
     order, context, metrics = record.input, record.context, record.metrics
     machine: Json = context.get("machine") or {}
-    versions = {name: metrics[name] for name in ("diffusers", "torch") if name in metrics}
+    versions: Json = {name: metrics[name] for name in ("diffusers", "torch") if name in metrics}
     return Receipt(
         job=record.id,
         workload=record.workload,

@@ -11,7 +11,7 @@ GLOBAL_OPTIONS = (
     ("--no-input", "never ask; fail and name the flag instead"),
     ("-y, --yes", "yes to questions that cost little"),
     ("--dry-run", "show the plan, the price and the bodies; change nothing"),
-    ("--sim", "use the simulator: no account, no GPU, no network (GPUCTL_SIM=1)"),
+    ("--sim", "the simulator: no account, no GPU, no network (GPUCTL_SIM=1)"),
     ("--version", "print the version"),
 )
 

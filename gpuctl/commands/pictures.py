@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuctl.commands.picture_results import show_painted, show_plan
 from gpuctl.context import Context
 from gpuctl.models import Job, JobRecord, Json, Machine
-from gpuctl.services import destinations, targets
+from gpuctl.services import destinations, receipts, targets
+from gpuctl.services.destinations import Destination
 from gpuctl.services.pictures import Painted, Plan, Watch, Wish, new_record, plan, read_by_encoders
 from gpuctl.workloads import flux
 from gpuctl.workloads.flux_models import Tables
@@ -70,23 +72,75 @@ def _paint(
         context.console.note(f"{meter.line()}: CLIP will not see “{meter.clip_dropped}”")
     else:
         context.console.detail(meter.line())
-    order = Plan(request, order.destination, order.inputs)
-    prompts |= {"clip": meter.clip_prompt, "clip_tokens": meter.clip_tokens}
     times = {
         "connect_s": round(connected - began, 3),
         "enhance_s": round(context.clock.now() - connected, 3) if pending else 0.0,
     }
+    prompts |= {"clip_tokens": meter.clip_tokens, "times": times}
+    return _send(
+        context,
+        link,
+        request.to_input(),
+        order.destination,
+        {"prompt": prompts.pop("user"), **prompts},
+        inputs=order.inputs,
+        detach=wish.detach,
+    )
+
+
+def repaint(
+    context: Context,
+    file: Path,
+    *,
+    out: str | None,
+    on: str | None,
+    detach: bool,
+    open_: bool | None,
+) -> None:
+    """One `gpuctl replay`: the job that the receipt of `file` describes, sent again."""
+    receipt = receipts.read(file)
+    job_input = receipts.job_input(receipt)
+    formats = (*flux.FORMATS, "jpeg")
+    folder = context.settings.path("flux.output_dir")
+    destination = destinations.plan(out, folder, formats)
+    if context.is_dry_run:
+        text = f"would send the job again: {job_input['prompt']}"
+        context.console.result({"input": job_input, "folder": str(destination.folder)}, text)
+        return
+    destinations.prepare(destination)
+    prompts = receipt["prompts"]
+    told = {
+        "prompt": prompts.get("user"),
+        "enhanced": prompts.get("enhanced"),
+        "clip_tokens": prompts.get("clip_tokens"),
+    }
+    with context.link(usable_machine(context, on)) as link:
+        link.open()
+        painted = _send(context, link, job_input, destination, told, inputs={}, detach=detach)
+    show_painted(context, painted, open_=open_)
+
+
+def _send(
+    context: Context,
+    link: MachineLink,
+    job_input: Json,
+    destination: Destination,
+    told: Json,
+    *,
+    inputs: Mapping[str, Path],
+    detach: bool,
+) -> Painted:
     record = new_record(
         _new_job_id(),
-        order,
+        job_input,
+        destination,
         link.machine,
-        targets.name_for(link.machine),
-        {"prompt": prompts["user"], **prompts, "times": times},
-        began,
+        target=targets.name_for(link.machine),
+        context=told,
+        now=context.clock.now(),
     )
-    watch = watch_of(context, record, link)
-    job = Job(record.id, flux.NAME, record.input, order.inputs)
-    return watch.submit(job, detach=wish.detach)
+    job = Job(record.id, flux.NAME, job_input, inputs)
+    return watch_of(context, record, link).submit(job, detach=detach)
 
 
 def enhanced_prompt(context: Context, prompt: str, pending: Pending | None) -> Json:

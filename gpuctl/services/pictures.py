@@ -92,7 +92,14 @@ def read_by_encoders(request: Request, text: str) -> tuple[Request, Meter]:
 
 
 def new_record(
-    job_id: str, plan: Plan, machine: Machine, target: str, context: Json, now: float
+    job_id: str,
+    job_input: Json,
+    destination: Destination,
+    machine: Machine,
+    *,
+    target: str,
+    context: Json,
+    now: float,
 ) -> JobRecord:
     """The job as it is remembered before it is sent."""
     return JobRecord(
@@ -102,11 +109,11 @@ def new_record(
         target=target,
         status="submitted",
         created_at=now,
-        input=plan.request.to_input(),
+        input=job_input,
         context={
             **context,
-            "folder": str(plan.destination.folder.absolute()),
-            "name": plan.destination.name,
+            "folder": str(destination.folder.absolute()),
+            "name": destination.name,
             "machine": {
                 "id": machine.id,
                 "name": machine.name,

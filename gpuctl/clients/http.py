@@ -52,7 +52,8 @@ def is_loopback(host: str | None) -> bool:
 class Http:
     """Speaks JSON with one service. Nothing is opened, and httpx is not loaded, before use.
 
-    `service` names it in messages; `credentials_hint` is what to type when the key is refused.
+    `service` names it in messages; `credentials_hint` is what to type when the key is refused;
+    `transport` takes httpx's place on the wire (tests look at the traffic through it).
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Http:
         now: Callable[[], float] = time.monotonic,
         service: str = "RunPod",
         credentials_hint: str = "gpuctl config show runpod.api_key",
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
@@ -73,6 +75,7 @@ class Http:
         self._now = now
         self.service = service
         self._credentials_hint = credentials_hint
+        self._transport = transport
         self._client: httpx.Client | None = None
         self._close: Callable[[], object] = lambda: None
 
@@ -245,6 +248,7 @@ class Http:
 
             self._client = httpx.Client(
                 timeout=self._timeout(read_s=self._timeout_s),
+                transport=self._transport,
                 follow_redirects=False,
                 # A proxy of the environment has no business between us and the loopback, and
                 # certificates take 20 ms to load.

@@ -7,24 +7,12 @@ from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine
 from gpuctl.services import journal, machines
-from gpuctl.services.booting import Probe
 
 
 def reconcile(context: Context) -> None:
     """What an interrupted command left is settled before anything new is begun."""
     if not context.is_dry_run:
         journal.reconcile(context.session())
-
-
-def probe(context: Context) -> Probe:
-    """One attempt to run something on a machine over ssh."""
-    connector = context.connector()
-
-    def attempt(machine: Machine) -> None:
-        with connector.connect(machine) as shell:
-            shell.run(["true"])
-
-    return attempt
 
 
 def the_machine(context: Context, name: str | None) -> Machine:

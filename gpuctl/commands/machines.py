@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import machine_text as text
-from gpuctl.commands.machine_choice import probe, reconcile, the_machine, use_existing
+from gpuctl.commands.machine_choice import reconcile, the_machine, use_existing
 from gpuctl.context import Context
 from gpuctl.errors import NotFound, UsageError
 from gpuctl.models import Need
@@ -230,7 +230,7 @@ def _rent(context: Context, order: deploying.Order, wait: bool, replaces: str | 
     session = context.session()
     plan = deploying.plan(session, order)
     context.console.note(f"renting for {order.workload}:\n{text.plan_text(plan)}")
-    machine = deploying.deploy(session, plan, probe=probe(context), wait=wait)
+    machine = deploying.deploy(session, plan, probe=context.connector().probe, wait=wait)
     if replaces:
         machines.terminate(session, machines.find(session, replaces))
     _show(context, text.machine_line(machine), text.machine_data(machine), changed=True)
@@ -244,7 +244,9 @@ def _reuse(context: Context, name: str | None, wait: bool) -> None:
         return
     was = machines.refresh(session, found)
     limit_s = context.settings.number("runpod.boot_limit_s")
-    machine = machines.start(session, was, limit_s=limit_s, probe=probe(context), wait=wait)
+    machine = machines.start(
+        session, was, limit_s=limit_s, probe=context.connector().probe, wait=wait
+    )
     is_changed = was.status != machine.status
     _show(context, text.machine_line(machine), text.machine_data(machine), changed=is_changed)
 

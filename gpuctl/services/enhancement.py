@@ -202,7 +202,8 @@ def start(request: Request) -> Pending:
     if known := _recall(request):
         return Pending(request, known=known)
     process = subprocess.Popen(
-        [sys.executable, "-m", "gpuctl.clients.claude"],
+        # -P: a file called json.py in the current folder must not get to see the key.
+        [sys.executable, "-P", "-m", "gpuctl.clients.claude"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

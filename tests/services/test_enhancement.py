@@ -188,6 +188,13 @@ def test_the_key_is_in_neither_the_arguments_nor_the_environment_of_the_process(
     assert pending.result().warning == "the rewrite was cancelled; your prompt is used as it is"
 
 
+def test_modules_in_the_current_folder_never_see_the_key() -> None:
+    for name in ("json", "anthropic", "signal"):
+        Path(f"{name}.py").write_text("raise SystemExit('stolen')")
+    found, _ = enhanced(message(BETTER))
+    assert found.text == BETTER
+
+
 def test_the_second_time_nothing_is_asked_and_no_key_is_on_disk(tmp_path: Path) -> None:
     with claude_stub(message(BETTER)) as stub:
         request = a_request(stub, cache_folder=tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,11 +13,16 @@ from typing import TYPE_CHECKING
 
 from gpuctl.errors import ConfigError, UsageError
 from gpuctl.models import Address
+from gpuctl.remote import quoting
 
 if TYPE_CHECKING:
     import paramiko
 
 SSH_CONFIG = Path("~/.ssh/config")
+
+# A ProxyCommand hands these to a shell; OpenSSH refuses the same characters.
+_USER = re.compile(r"[^-\s'\"`$\\;&<>|(){}][^\s'\"`$\\;&<>|(){}]*")
+_HOST = re.compile(r"[\w:][\w.:%-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ def resolve(text: str, path: Path = SSH_CONFIG) -> Host:
     What `text` says wins over the file. Raises UsageError, ConfigError.
     """
     user, name, port = split(text)
-    options = _lookup(name, path)
+    options = _lookup(name, path, user, port)
     address = Address(
         host=str(options.get("hostname", name)),
         port=port or _port(str(options.get("port", "22")), path),
@@ -75,7 +82,7 @@ def split(text: str) -> tuple[str | None, str, int | None]:
         port = tail[1:]
     elif rest.count(":") == 1:
         host, _, port = rest.partition(":")
-    if not host or (at and not user) or host.startswith("-") or any(c.isspace() for c in text):
+    if not _HOST.fullmatch(host) or (at and not _USER.fullmatch(user)):
         raise _malformed(text)
     if (rest.endswith(":") and rest.count(":") == 1) or (port and not port.isdecimal()):
         raise _malformed(text)
@@ -84,8 +91,12 @@ def split(text: str) -> tuple[str | None, str, int | None]:
     return user or None, host, int(port) if port else None
 
 
-def _lookup(name: str, path: Path) -> Mapping[str, str | list[str]]:
-    config = _read(path)
+def _lookup(
+    name: str, path: Path, user: str | None, port: int | None
+) -> Mapping[str, str | list[str]]:
+    # The first value wins, also where it stands for %r and %p in a ProxyCommand.
+    typed = "Host *\n" + (f"User {user}\n" if user else "") + (f"Port {port}\n" if port else "")
+    config = _read(path, typed)
     if config is None:
         return {}
     from paramiko.ssh_exception import ConfigParseError  # noqa: PLC0415  as in _read
@@ -96,14 +107,16 @@ def _lookup(name: str, path: Path) -> Mapping[str, str | list[str]]:
         raise ConfigError(f"{path} cannot be applied to {name}: {error}") from error
 
 
-def _read(path: Path) -> paramiko.SSHConfig | None:
+def _read(path: Path, before: str = "") -> paramiko.SSHConfig | None:
     path = path.expanduser()
     if not path.exists():
         return None
     import paramiko  # noqa: PLC0415  100 ms, and only where there is such a file
 
+    # paramiko would run `Match exec` through a library that reads the operator's stdin.
+    paramiko.config.invoke = _MatchExec  # type: ignore[attr-defined]
     try:
-        return paramiko.SSHConfig.from_text(path.read_text(encoding="utf-8"))
+        return paramiko.SSHConfig.from_text(before + path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, paramiko.ConfigParseError) as error:
         raise ConfigError(f"{path} cannot be read as an ssh configuration: {error}") from error
 
@@ -129,7 +142,20 @@ def _jump_command(jump: str, address: Address) -> str:
         words += ["-J", ",".join(before)]
     if port is not None:
         words += ["-p", str(port)]
-    return " ".join([*words, "--", f"{user}@{host}" if user else host])
+    return quoting.join([*words, "--", f"{user}@{host}" if user else host])
+
+
+class _MatchExec:
+    """What paramiko.config uses of its optional `invoke`: the verdict of a `Match exec` command."""
+
+    def __init__(self, is_ok: bool) -> None:
+        self.ok = is_ok
+
+    @classmethod
+    def run(cls, command: str, **_options: object) -> _MatchExec:
+        nowhere = subprocess.DEVNULL
+        done = subprocess.run(["sh", "-c", command], stdin=nowhere, stdout=nowhere, stderr=nowhere)
+        return cls(done.returncode == 0)
 
 
 def _malformed(text: str) -> UsageError:

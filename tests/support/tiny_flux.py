@@ -121,9 +121,11 @@ def _clip_tokenizer() -> Any:
 
     names = clip_tokens.symbols()
     tokens = [*names, *clip_tokens.MARKERS]
+    # Annotated as texts, but only pairs are right: a text is split at spaces that it may hold.
+    merges: Any = [(names[left], names[right]) for left, right in clip_tokens.merges()]
     return CLIPTokenizer(
         vocab={token: number for number, token in enumerate(tokens)},
-        merges=[(names[left], names[right]) for left, right in clip_tokens.merges()],
+        merges=merges,
         model_max_length=77,
     )
 
@@ -146,8 +148,10 @@ def _t5_encoder(vocabulary: int) -> Any:
 
 def _t5_tokenizer() -> Any:
     """A Unigram vocabulary of four sentences: unknown letters become <unk>, as they do in T5."""
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import T5TokenizerFast
+
+    kit: Any = transformers
 
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -160,7 +164,7 @@ def _t5_tokenizer() -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
-    return T5TokenizerFast(
+    return kit.T5TokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="</s>",

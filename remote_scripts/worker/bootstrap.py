@@ -102,6 +102,7 @@ class Bootstrap:
         return found.stdout
 
     def _run(self, stage: str, argv: list[str], remedy: str) -> None:
+        self._stop_when_killed()
         last: deque[str] = deque(maxlen=LAST_LINES)
         told_at = 0.0
         cache = f"{self._layout.root}/.cache/pip"
@@ -122,10 +123,13 @@ class Bootstrap:
                 if time.monotonic() - told_at >= MESSAGE_INTERVAL_S:
                     told_at = time.monotonic()
                     self._tell(stage, line.strip())
-        if self._is_killed:
-            raise BootstrapFailed("the set-up was cancelled", "")
+        self._stop_when_killed()
         if process.returncode:
             raise BootstrapFailed("\n".join([f"{stage} failed:", *last]), remedy)
+
+    def _stop_when_killed(self) -> None:
+        if self._is_killed:
+            raise BootstrapFailed("the set-up was cancelled", "")
 
     def _tell(self, stage: str, message: str) -> None:
         self._emit("loading", {"stage": stage, "message": message})

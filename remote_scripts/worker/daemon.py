@@ -57,7 +57,7 @@ class Daemon:
     def __init__(self, layout: Layout, workload: str) -> None:
         self.layout, self.workload = layout, workload
         self.idle_s = IDLE_S
-        self.changed = threading.Condition()
+        self.changed = threading.Condition()  # re-entrant
         self.runner = EngineRunner(layout, workload)
         self._queue: deque[Job] = deque(unfinished(layout, workload))
         self._jobs: dict[str, Job] = {job.id: job for job in self._queue}
@@ -161,8 +161,8 @@ class Daemon:
             return self._accept(question)
 
     def _accept(self, question: Json) -> tuple[Json, Job | None]:
-        # Again under the lock: of two submits of one id the second one finds the first one's job.
-        job = self._jobs.get(question["id"])
+        # Again under the lock: another submit of this id may have come, and even ended, by now.
+        job = self._find(question["id"])
         if job:
             return OK, job
         job = Job(self.layout, self.workload, question["id"])

@@ -11,9 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gpuctl.models import Json
-from gpuctl.sim import bodies
+from gpuctl.sim import bodies, drops
 from gpuctl.sim.api import json_body
-from gpuctl.sim.drops import Drop
 from gpuctl.sim.problems import Problem
 from gpuctl.sim.world import World
 
@@ -55,7 +54,7 @@ def _add_fault(world: World, body: Json) -> None:
     """`new-address` strikes at once; every other fault waits for its moment."""
     kind, value = body["kind"], body.get("value")
     if kind == "ssh-drop":
-        Drop.parse(value)
+        drops.parsed(value)
     if kind in ("slow-start", "rate-limit") and value and not value.replace(".", "").isdecimal():
         raise Problem(422, "bad fault", ["value: seconds"])
     if kind == "new-address":

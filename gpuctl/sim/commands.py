@@ -16,9 +16,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import paramiko
+
+from gpuctl.sim.drops import Meter
 
 CHUNK_BYTES = 1 << 18
 CLOSE_POLL_S = 0.1
@@ -46,22 +48,19 @@ class Launch:
     folder: Path
 
 
-class Meter(Protocol):
-    """Is shown what passes, and says after how many bytes of it to cut the connection (or None)."""
-
-    def output(self, data: bytes) -> int | None: ...
-    def input(self, data: bytes) -> int | None: ...
-
-
 class Command:
     """A running process. Its whole group gets SIGHUP when the channel closes before it ended;
     what left the group with setsid lives on, as under a real sshd."""
 
-    def __init__(self, channel: paramiko.Channel, launch: Launch, meter: Meter) -> None:
+    def __init__(
+        self, channel: paramiko.Channel, launch: Launch, meter: Meter, log: Callable[[str], None]
+    ) -> None:
         self._channel = channel
         self._launch = launch
         self._meter = meter
+        self._log = log
         self._ended = threading.Event()
+        self._is_cut = False
         self._terminal: int | None = None
 
     def run(self, terminal: Terminal | None) -> None:
@@ -144,9 +143,16 @@ class Command:
         cut = self._meter.output(data)
         self._channel.sendall(data if cut is None else data[:cut])
         if cut is not None:
-            self._channel.get_transport().close()
+            self._cut()
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        self._log("connection dropped on purpose")
+        self._channel.get_transport().close()
 
     def _receive(self) -> bytes:
+        if self._is_cut:  # what had arrived before the cut is lost as well
+            return b""
         try:
             data = self._channel.recv(CHUNK_BYTES)
         except OSError:
@@ -154,7 +160,7 @@ class Command:
         cut = self._meter.input(data)
         if cut is None:
             return data
-        self._channel.get_transport().close()
+        self._cut()
         return data[:cut]
 
     def _pump(self, source: int, send: Callable[[bytes], object]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpuctl.sim import clock, processes
 from gpuctl.sim.box import Box
-from gpuctl.sim.drops import Drop
+from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
 from gpuctl.sim.logs import PodLog
 from gpuctl.sim.pod import Pod
@@ -27,6 +27,7 @@ class Surroundings:
     folder: Path
     api_url: str
     faults: Faults
+    drops: Drops
     on_change: Callable[[], None]
     environment: Mapping[str, str]
     provisioning_s: float = 0.1
@@ -102,7 +103,7 @@ class Runtime:
         self._shared.on_change()
 
     def _listen(self) -> None:
-        hooks = Hooks(self._environment, self._disk_is_full, self._next_drop, self.log.container)
+        hooks = Hooks(self._environment, self._disk_is_full, self._shared.drops, self.log.container)
         self._server = SshServer(self._box, self.pod.authorized_keys, hooks)
         self.pod.ssh_port = self._server.port
         self.pod.started_at = clock.rfc3339(clock.now())
@@ -127,7 +128,3 @@ class Runtime:
 
     def _disk_is_full(self) -> bool:
         return self._shared.faults.peek("disk-full") is not None
-
-    def _next_drop(self) -> Drop | None:
-        fault = self._shared.faults.take("ssh-drop")
-        return Drop.parse(fault.value) if fault else None

@@ -20,7 +20,7 @@ from paramiko import common
 from gpuctl.sim import forwards
 from gpuctl.sim.box import SHELL, Box
 from gpuctl.sim.commands import Command, Launch, Terminal
-from gpuctl.sim.drops import Drop
+from gpuctl.sim.drops import Drops, Meter
 from gpuctl.sim.sftp import PodFiles
 
 # paramiko dead-locks when it re-keys while a channel closes (performance.md §4.3).
@@ -32,11 +32,11 @@ LOCALE = re.compile(rb"LANG|LC_\w+")
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What the server asks of its pod: the environment of a new command, whether the disk is full,
-    a drop for a new connection, and where to write its log."""
+    which connections to drop, and where to write its log."""
 
     environment: Callable[[], Mapping[str, str]]
     disk_is_full: Callable[[], bool]
-    next_drop: Callable[[], Drop | None]
+    drops: Drops
     log: Callable[[str], None]
 
 
@@ -120,7 +120,6 @@ class _Connection(paramiko.ServerInterface):
         self._transport = transport
         self._sessions: dict[int, _Session] = {}
         self._tunnels: dict[int, socket.socket] = {}
-        self._drop: Drop | None = None
 
     def serve(self) -> None:
         """Holds every channel (paramiko keeps only weak references) and joins the tunnels."""
@@ -146,7 +145,7 @@ class _Connection(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if kind != "session":
             return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-        self._take_drop()
+        self._arm_drop()
         self._sessions[chanid] = _Session()
         return common.OPEN_SUCCEEDED
 
@@ -193,7 +192,7 @@ class _Connection(paramiko.ServerInterface):
         connection = forwards.connect(*destination)
         if connection is None:
             return common.OPEN_FAILED_CONNECT_FAILED
-        self._take_drop()
+        self._arm_drop()
         self._tunnels[chanid] = connection
         return common.OPEN_SUCCEEDED
 
@@ -201,28 +200,19 @@ class _Connection(paramiko.ServerInterface):
         session = self._session(channel)
         environment = {**self._hooks.environment(), **session.locale}
         launch = Launch(argv, environment, self._box.home)
-        session.command = Command(channel, launch, self)
+        session.command = Command(channel, launch, Meter(self._hooks.drops), self._hooks.log)
         threading.Thread(target=session.command.run, args=(session.terminal,), daemon=True).start()
         return True
 
     def _session(self, channel: paramiko.Channel) -> _Session:
         return self._sessions.setdefault(channel.get_id(), _Session())
 
-    def _take_drop(self) -> None:
-        if self._drop is None and (drop := self._hooks.next_drop()) is not None:
-            self._drop = drop
-            drop.arm(self._transport.close)
-
-    def output(self, data: bytes) -> int | None:
-        return self._logged(self._drop.output(data) if self._drop is not None else None)
-
-    def input(self, data: bytes) -> int | None:
-        return self._logged(self._drop.input(data) if self._drop is not None else None)
-
-    def _logged(self, cut: int | None) -> int | None:
-        if cut is not None:
-            self._hooks.log("connection dropped on purpose")
-        return cut
+    def _arm_drop(self) -> None:
+        seconds = self._hooks.drops.opened()
+        if seconds is not None:
+            timer = threading.Timer(seconds, self._transport.close)
+            timer.daemon = True
+            timer.start()
 
 
 def new_host_key() -> paramiko.PKey:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpuctl.models import Json
+from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
 from gpuctl.sim.pods import Pods, new_id
 from gpuctl.sim.runtime import Surroundings
@@ -37,7 +38,8 @@ class World:
             if name in settings
         }
         environment = {name: value for name, value in settings.items() if name.isupper()}
-        shared = Surroundings(folder, api_url, self.faults, self.save, environment, **phases)
+        drops = Drops(self.faults)
+        shared = Surroundings(folder, api_url, self.faults, drops, self.save, environment, **phases)
         self.pods = Pods(state.get("pods", []), shared, self.volumes)
 
     def set_keys(self, keys: list[str]) -> None:

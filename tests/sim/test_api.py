@@ -53,6 +53,10 @@ def test_a_pods_whole_life_is_as_described(
     assert created.json()["status"] == "PROVISIONING"
     assert until_running(strict, pod_id)["dataCenterId"] == "EU-RO-1"
     assert [pod["id"] for pod in strict.get("/pods").json()["pods"]] == [pod_id]
+    resume = {"Last-Event-ID": "2026-01-01T00:00:00.000001Z"}
+    query = {"source": "system", "tail": "5", "since": "2026-01-01T00:00:00Z"}
+    with strict.stream("GET", f"/pods/{pod_id}/logs", params=query, headers=resume) as log:
+        assert next(log.iter_lines()).startswith("id: 20")
     assert strict.patch(f"/pods/{pod_id}", json={"name": "other"}).json()["name"] == "other"
     assert act(strict, pod_id, "restart").status_code == 200
     until_running(strict, pod_id)

@@ -10,7 +10,8 @@ import paramiko
 import pytest
 
 from gpuctl.errors import ApiError
-from gpuctl.sim.drops import Drop
+from gpuctl.sim.drops import Drops, Meter
+from gpuctl.sim.faults import Faults
 from gpuctl.sim.launcher import Simulator, add_fault, clear_faults, status
 from tests.sim.ssh_client import Login, connected, execute
 from tests.support.simulator import a_running_pod, order, until_running
@@ -87,11 +88,29 @@ def test_an_upload_can_be_cut_too(shared: Simulator, client: httpx.Client, login
     assert part.stat().st_size <= 100000
 
 
-def test_events_are_counted_across_chunks() -> None:
-    drop = Drop("events", 2)
-    assert drop.output(b'{"eve') is None
-    assert drop.output(b'nt":1}\nnoise\n{"event"') is None
-    assert drop.output(b":2}\nrest") == 4
+def test_events_are_counted_across_chunks_and_connections() -> None:
+    faults = Faults([{"kind": "ssh-drop", "times": 2, "value": "events:2"}], lambda: None)
+    drops = Drops(faults)
+    one, other = Meter(drops), Meter(drops)
+    assert one.output(b'{"eve') is None
+    assert other.output(b"noise\n") is None
+    assert one.output(b'nt":1}\nnoise\n{"event"') is None
+    assert one.output(b":2}\nrest") == 4
+    assert other.output(b'{"event":1}\n') is None
+    assert other.output(b'{"event":2}\n') == 12
+    assert other.output(b'{"event":3}\n{"event":4}\n') is None
+    assert not drops.is_waiting
+
+
+def test_a_drop_also_strikes_connections_that_were_open_before(
+    shared: Simulator, client: httpx.Client, login: Login
+) -> None:
+    pod = a_running_pod(client, env={"PUBLIC_KEY": login.public})
+    with connected(pod, login) as link:
+        execute(link, "true")
+        add_fault(shared, "ssh-drop")
+        assert execute(link, "echo '{\"event\":1}'; sleep 60").code == -1
+    assert status(shared)["faults"] == []
 
 
 def test_a_new_address_comes_at_once_and_the_pod_goes_on(

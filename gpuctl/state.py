@@ -184,11 +184,11 @@ class State:
 
     def unresolved(self) -> list[Intent]:
         """Intents of which nobody knows the outcome, oldest first."""
-        return self._intents("WHERE outcome IS NULL ORDER BY created_at")
+        return self._intents("WHERE outcome IS NULL ORDER BY created_at, rowid")
 
     def journal(self, limit: int = 200) -> list[Intent]:
         """Everything that ever may have billed, newest first."""
-        return self._intents("ORDER BY created_at DESC LIMIT ?", (limit,))
+        return self._intents("ORDER BY created_at DESC, rowid DESC LIMIT ?", (limit,))
 
     def _intents(self, tail: str, values: Sequence[object] = ()) -> list[Intent]:
         columns = (

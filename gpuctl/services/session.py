@@ -25,5 +25,6 @@ class Session:
         current = replace(
             seen, workload=seen.workload or machine.workload, name=seen.name or machine.name
         )
-        self.state.remember(current)
+        if self.state.machine(current.id) != current:  # a write costs ten times a read
+            self.state.remember(current)
         return current

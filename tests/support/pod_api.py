@@ -103,6 +103,7 @@ class PodApi:
 
 class _Handler(BaseHTTPRequestHandler):
     api: PodApi
+    disable_nagle_algorithm = True
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

@@ -74,7 +74,7 @@ def rewrite(
 def missing_key() -> CredentialsError:
     return CredentialsError(
         "there is no Anthropic API key, so Claude cannot rewrite the prompt",
-        hint="put ANTHROPIC_API_KEY=… into .env, or drop --enhance",
+        hint="put ANTHROPIC_API_KEY=… into .env; gpuctl flux also works with --no-enhance",
     )
 
 

@@ -33,6 +33,7 @@ def enhance(
 ) -> None:
     """Let Claude rewrite a prompt, and show the difference.
 
+    \b
     gpuctl enhance "a red fox in snow"
     """
     context: Context = ctx.obj
@@ -43,8 +44,9 @@ def enhance(
         cache_folder=None if no_cache else context.cache_folder,
         model=model,
     )
-    context.console.step(f"asking {request.model}")
     with enhancement.start(request) as pending:
+        if pending.is_running:
+            context.console.step(f"asking {request.model}")
         show_enhancement(context, pending.result())
 
 
@@ -72,6 +74,7 @@ def tokens(
 ) -> None:
     """Show what the text encoders see of a prompt.
 
+    \b
     gpuctl tokens "a red fox in snow"
     """
     context: Context = ctx.obj

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from gpuctl.errors import MissingDependency
@@ -14,6 +15,8 @@ def encode(text: str, folder: Path) -> list[int]:
 
     Raises MissingDependency when transformers is not installed.
     """
+    # Otherwise it says at each start that there is no PyTorch, which nobody needs here.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
         from transformers import CLIPTokenizer  # noqa: PLC0415  0.7 s, only for the comparison
     except ImportError as error:

@@ -121,6 +121,11 @@ class Pending:
         self._known = known
         self._started = time.monotonic()
 
+    @property
+    def is_running(self) -> bool:
+        """Claude is being asked; False when the answer was known at once."""
+        return self._process is not None
+
     def result(self, timeout_s: float | None = None) -> Enhancement:
         """Waits at most `timeout_s` more (None: what the request allows, counted from its start).
 

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ IDLE_S = 900.0
 LOCK_LIMIT_S = 30.0
 SEND_LIMIT_S = 30.0
 FOLLOW_POLL_S = 60.0
+REACHABLE_POLL_S = 5.0
 OK: Json = {"ok": True}
 
 
@@ -35,8 +38,9 @@ def main(_verb: str, argv: list[str]) -> int:
     lock = os.open(f"{workload}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _lock_or_step_back(lock, layout, workload):
         return 0
-    daemon = Daemon(layout, workload)
     listener = _listen(workload)
+    door = Path(layout.beside_socket(workload, "sock"))
+    daemon = Daemon(layout, workload, partial(_is_same, door, door.stat().st_ino))
     write_whole(
         layout.beside_socket(workload, "json"),
         json.dumps({"pid": os.getpid(), "scripts": SCRIPTS, "started": time.time()}).encode(),
@@ -44,7 +48,8 @@ def main(_verb: str, argv: list[str]) -> int:
     threading.Thread(target=_accept, args=(listener, daemon), daemon=True).start()
     daemon.run_until_idle()
     # Unlinked before the lock goes: a successor must never find, or lose, the other's socket.
-    Path(f"{workload}.sock").unlink(missing_ok=True)
+    if daemon.is_reachable():
+        door.unlink()
     listener.close()
     daemon.close()
     Path(f"{workload}.json").unlink(missing_ok=True)
@@ -54,8 +59,8 @@ def main(_verb: str, argv: list[str]) -> int:
 class Daemon:
     """The queue and its answers. One lock (`changed`) guards all of it."""
 
-    def __init__(self, layout: Layout, workload: str) -> None:
-        self.layout, self.workload = layout, workload
+    def __init__(self, layout: Layout, workload: str, is_reachable: Callable[[], bool]) -> None:
+        self.layout, self.workload, self.is_reachable = layout, workload, is_reachable
         self.idle_s = IDLE_S
         self.changed = threading.Condition()  # re-entrant
         self.runner = EngineRunner(layout, workload)
@@ -138,10 +143,11 @@ class Daemon:
         with self.changed:
             while not self._queue:
                 left = self._idle_since + self.idle_s - time.monotonic()
-                if left <= 0 or self._is_retiring:
+                # A workspace may be deleted under a worker, which would then hold the GPU unseen.
+                if left <= 0 or self._is_retiring or not self.is_reachable():
                     self._is_retiring = True
                     return None
-                self.changed.wait(left)
+                self.changed.wait(min(left, REACHABLE_POLL_S))
             self._current = self._queue.popleft()
             return self._current
 
@@ -263,6 +269,13 @@ def _listen(workload: str) -> socket.socket:
     # Renamed when it answers, over a stale one too: no client ever meets a deaf socket.
     Path(fresh).replace(f"{workload}.sock")
     return listener
+
+
+def _is_same(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except FileNotFoundError:
+        return False
 
 
 def _accept(listener: socket.socket, daemon: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -107,6 +108,13 @@ def test_an_idle_worker_frees_the_gpu_and_goes(worker: Worker) -> None:
     until(lambda: not worker.processes(), "daemon and engine have gone")
     assert not (worker.workspace / "run/toy.sock").exists()
     assert worker.run("J2")[-1]["event"] == "done"
+
+
+def test_a_worker_whose_workspace_was_deleted_frees_the_gpu(worker: Worker) -> None:
+    hurry(worker, "daemon.py", "REACHABLE_POLL_S = 5.0", "REACHABLE_POLL_S = 0.05")
+    worker.run("J1")
+    shutil.rmtree(worker.workspace)
+    until(lambda: not worker.processes(), "daemon and engine have gone")
 
 
 def test_the_idle_clock_starts_after_the_last_job(worker: Worker) -> None:

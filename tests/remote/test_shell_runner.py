@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +16,11 @@ import pytest
 
 from gpuctl.errors import ConnectionFailed, JobFailed, MissingDependency, TransferFailed
 from gpuctl.models import Artifact, Event, Job, Json, Secret
+from gpuctl.remote import scripts
 from gpuctl.remote.base import Shell
 from gpuctl.remote.local import LocalShell
 from gpuctl.remote.shell_runner import ShellRunner
+from gpuctl.resources import bundled
 
 MODEL = {"repo": "black-forest-labs/FLUX.1-schnell", "pipeline": "FluxPipeline"}
 INPUT: Json = {"model": MODEL, "width": 64, "height": 64, "steps": 2, "seed": 7}
@@ -41,6 +45,19 @@ class Said:
     def progress(self, stage: str, done: float, total: float | None) -> None: ...
 
 
+@pytest.fixture(scope="module")
+def frozen_scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts as they are now: an edit during the tests would change their name."""
+    copy = tmp_path_factory.mktemp("bundled") / "remote_scripts"
+    shutil.copytree(bundled("remote_scripts"), copy)
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def use_frozen_scripts(frozen_scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "bundled", lambda name: frozen_scripts)
+
+
 @pytest.fixture
 def said() -> Said:
     return Said()
@@ -50,7 +67,9 @@ def said() -> Said:
 def sim_python(tmp_path: Path) -> str:
     """An interpreter that works as in the simulator, where the environment cannot be sent."""
     path = tmp_path / "python"
-    path.write_text(f'#!/bin/sh\nGPUCTL_ENGINE=sim GPUCTL_SIM_STEP_S=0.01 exec {sys.executable} "$@"\n')
+    path.write_text(
+        f'#!/bin/sh\nGPUCTL_ENGINE=sim GPUCTL_SIM_STEP_S=0.01 exec {sys.executable} "$@"\n'
+    )
     path.chmod(0o755)
     return str(path)
 
@@ -214,8 +233,6 @@ def test_a_machine_without_python_is_named_so(monkeypatch: pytest.MonkeyPatch, s
 def test_a_job_goes_on_when_its_connection_is_killed_and_is_replayed_on_the_next(
     request: pytest.FixtureRequest, workspace: Path, sim_python: str, said: Said
 ) -> None:
-    import signal
-
     connect, daemon = request.getfixturevalue("connect"), request.getfixturevalue("sshd")
     runner = new_runner(connect(daemon), workspace, sim_python, said)
     following = runner.submit(job("dropped", steps=60))

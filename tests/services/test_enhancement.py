@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ def rewritten(stub: Stub, timeout_s: float = 10.0) -> Rewrite:
 
 
 def test_the_answer_replaces_the_prompt_and_the_key_travels_in_the_header_alone() -> None:
+    # Modules that lie about in the current folder must not get to see the key.
+    for name in ("json", "anthropic", "signal"):
+        Path(f"{name}.py").write_text("raise SystemExit('stolen')")
     found, stub = enhanced(message(BETTER))
     assert (found.text, found.warning, found.is_enhanced) == (BETTER, None, True)
     assert (found.original, found.model) == ("a red fox in snow", "claude-haiku-5-5")
@@ -188,13 +192,6 @@ def test_the_key_is_in_neither_the_arguments_nor_the_environment_of_the_process(
     assert pending.result().warning == "the rewrite was cancelled; your prompt is used as it is"
 
 
-def test_modules_in_the_current_folder_never_see_the_key() -> None:
-    for name in ("json", "anthropic", "signal"):
-        Path(f"{name}.py").write_text("raise SystemExit('stolen')")
-    found, _ = enhanced(message(BETTER))
-    assert found.text == BETTER
-
-
 def test_the_second_time_nothing_is_asked_and_no_key_is_on_disk(tmp_path: Path) -> None:
     with claude_stub(message(BETTER)) as stub:
         request = a_request(stub, cache_folder=tmp_path)
@@ -204,24 +201,22 @@ def test_the_second_time_nothing_is_asked_and_no_key_is_on_disk(tmp_path: Path) 
         assert second._process is None
         assert second.result().text == BETTER
         assert second.result().is_cached
-        with enhancement.start(a_request(stub, cache_folder=tmp_path, system="Else.")) as other:
-            assert not other.result().is_cached
-        assert len(stub.requests) == 2
+        for change in ({"system": "Else."}, {"model": "claude-opus-5-5"}, {"prompt": "b"}):
+            assert enhancement._recall(replace(request, **change)) is None
+        assert len(stub.requests) == 1
     assert all(KEY not in file.read_text() for file in tmp_path.rglob("*.json"))
 
 
 def test_a_failure_is_not_cached_and_a_damaged_cache_is_ignored(tmp_path: Path) -> None:
-    with claude_stub(problem(400, "invalid_request_error"), message(BETTER)) as stub:
-        request = a_request(stub, cache_folder=tmp_path)
-        with enhancement.start(request) as first:
-            assert first.result().warning
-        with enhancement.start(request) as second:
-            assert second.result().text == BETTER
-        [file] = tmp_path.rglob("*.json")
-        file.write_text("[")
-        with enhancement.start(request) as third:
-            assert third.result().text == BETTER
-        assert len(stub.requests) == 3
+    found, stub = enhanced(problem(400, "invalid_request_error"), cache_folder=tmp_path)
+    assert found.warning
+    assert not list(tmp_path.rglob("*.json"))
+    file = enhancement._cache_file(a_request(stub, cache_folder=tmp_path))
+    assert file is not None
+    file.parent.mkdir()
+    for damaged in ("[", "[]", "{}", "null"):
+        file.write_text(damaged)
+        assert enhancement._recall(a_request(stub, cache_folder=tmp_path)) is None
 
 
 def test_without_a_key_an_explicit_wish_is_an_error_and_a_default_is_a_warning() -> None:

@@ -174,7 +174,7 @@ class Context:
             silence_limit_s=settings.number("ssh.silence_limit_s"),
             window_bytes=settings.integer("ssh.window_bytes"),
         )
-        return Connector(options, self.state, self.provider, self.console)
+        return Connector(options, self.state, self.provider, self.clock, self.console)
 
     @property
     def ssh_key(self) -> Path:

@@ -11,8 +11,13 @@ from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged, No
 from gpuctl.models import Address, Machine, Pin, Report
 from gpuctl.providers.base import Provider
 from gpuctl.remote.base import Shell
+from gpuctl.services.waiting import Clock, wait_for
 
 LOCAL = "local"
+COMING = ("PROVISIONING", "STARTING", "RUNNING")
+# A restarted pod has its address within seconds; one that never gets any must not hang a command.
+ADDRESS_LIMIT_S = 120.0
+ADDRESS_POLL_S = 1.0
 
 
 class Memory(Protocol):
@@ -42,11 +47,13 @@ class Connector:
         options: SshOptions,
         memory: Memory,
         provider: Callable[[str], Provider],
+        clock: Clock,
         report: Report,
     ) -> None:
         self._options = options
         self._memory = memory
         self._provider = provider
+        self._clock = clock
         self._report = report
 
     def connect(self, machine: Machine) -> Shell:
@@ -86,27 +93,50 @@ class Connector:
             )
 
     def refreshed(self, machine: Machine, because: ConnectionFailed | None = None) -> Machine:
-        """The machine as the provider sees it now, stored. Raises ConnectionFailed while it has no
-        address, and `because` when the provider cannot be asked."""
+        """The machine as the provider sees it now, stored; one that is starting is waited for.
+
+        Raises ConnectionFailed when it has no address, `because` when the provider may not be
+        asked, NotFound when the machine is gone.
+        """
         if machine.provider == "host":
             raise ConnectionFailed(f"{machine.name} has no address")
         try:
-            seen = self._provider(machine.provider).get(machine.id)
+            current = self._until_addressed(machine)
         except CredentialsError:
             if because is not None:
                 raise because from None
             raise
+        if current.address is None:
+            is_stopped = current.status == "EXITED"
+            raise ConnectionFailed(
+                f"{current.name} is {current.status} and has no ssh address",
+                hint=f"gpuctl {'start' if is_stopped else 'status'} {current.name}",
+            )
+        return current
+
+    def _until_addressed(self, machine: Machine) -> Machine:
+        deadline = self._clock.now() + ADDRESS_LIMIT_S
+
+        def settled() -> Machine | None:
+            current = self._read(machine)
+            is_coming = current.status in COMING and current.address is None
+            return None if is_coming and self._clock.now() < deadline else current
+
+        return wait_for(
+            settled,
+            timeout_s=ADDRESS_LIMIT_S,
+            every_s=ADDRESS_POLL_S,
+            clock=self._clock,
+            on_wait=lambda _: self._report.step(f"{machine.name} is starting"),
+            what=f"an address of {machine.name}",
+        )
+
+    def _read(self, machine: Machine) -> Machine:
+        seen = self._provider(machine.provider).get(machine.id)
         current = replace(
             seen, workload=seen.workload or machine.workload, name=seen.name or machine.name
         )
         self._memory.remember(current)
-        if current.address is None:
-            raise ConnectionFailed(
-                f"{current.name} is {current.status} and has no ssh address",
-                hint=f"gpuctl start {current.name}"
-                if current.status == "EXITED"
-                else f"gpuctl status {current.name}",
-            )
         return current
 
     def _open(self, machine: Machine) -> Shell:

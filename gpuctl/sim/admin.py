@@ -19,7 +19,10 @@ from gpuctl.sim.world import World
 
 def admin_routes(world: World, shut_down: Callable[[], None]) -> list[BaseRoute]:
     async def status(_: Request) -> Response:
-        return JSONResponse(_status(world))
+        return JSONResponse(await run_in_threadpool(_status, world))
+
+    async def ping(_: Request) -> Response:
+        return JSONResponse({"pid": os.getpid()})  # waits for no lock: it says that we live
 
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
@@ -34,6 +37,7 @@ def admin_routes(world: World, shut_down: Callable[[], None]) -> list[BaseRoute]
         return Response(status_code=202)
 
     return [
+        Route("/sim/ping", ping, methods=["GET"]),
         Route("/sim/status", status, methods=["GET"]),
         Route("/sim/faults", faults, methods=["POST", "DELETE"]),
         Route("/sim/shutdown", shutdown, methods=["POST"]),

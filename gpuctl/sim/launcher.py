@@ -20,16 +20,15 @@ from types import MappingProxyType
 from gpuctl.errors import ApiError, GpuctlError, TimedOut
 from gpuctl.models import Json, Secret
 from gpuctl.sim import processes
-from gpuctl.sim.store import read_json
+from gpuctl.sim.processes import FOLDER_MARKER, SERVER_MARKER
+from gpuctl.sim.store import SIM_FILE, read_json
 
-SIM_FILE = "sim.json"
 LOG_FILE = "server.log"
 LOCK_SUFFIX = ".lock"
-FOLDER_MARKER = "GPUCTL_SIM_FOLDER"  # in the environment of whatever runs in a pod
-SERVER_MARKER = "GPUCTL_SIM_SERVER"  # in the server's own
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
-REQUEST_LIMIT_S = 10.0
+REQUEST_LIMIT_S = 30.0
+PING_LIMIT_S = 5.0
 POLL_S = 0.02
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
@@ -71,8 +70,8 @@ def running(folder: Path) -> Simulator | None:
         folder=folder,
     )
     try:
-        answer = _ask(simulator, "GET", "/sim/status")
-    except (ApiError, OSError, http.client.HTTPException):
+        answer = _ask(simulator, "GET", "/sim/ping", limit_s=PING_LIMIT_S)
+    except (ApiError, OSError, ValueError, http.client.HTTPException):
         return None
     return simulator if answer.get("pid") == simulator.pid else None
 
@@ -190,10 +189,17 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _ask(simulator: Simulator, method: str, path: str, body: Json | None = None) -> Json:
+def _ask(
+    simulator: Simulator,
+    method: str,
+    path: str,
+    body: Json | None = None,
+    *,
+    limit_s: float = REQUEST_LIMIT_S,
+) -> Json:
     """Raises ApiError, OSError."""
     host = simulator.api_url.removeprefix("http://").removesuffix("/v2")
-    connection = http.client.HTTPConnection(host, timeout=REQUEST_LIMIT_S)
+    connection = http.client.HTTPConnection(host, timeout=limit_s)
     headers = {"Authorization": f"Bearer {simulator.api_key.reveal()}"}
     try:
         connection.request(method, path, json.dumps(body) if body else None, headers)

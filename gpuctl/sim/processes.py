@@ -8,6 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+# In the environment of whatever runs in a pod, and of the simulator's own process.
+POD_MARKER = "RUNPOD_POD_ID"
+FOLDER_MARKER = "GPUCTL_SIM_FOLDER"
+SERVER_MARKER = "GPUCTL_SIM_SERVER"
 POLL_S = 0.01
 
 

@@ -13,10 +13,8 @@ from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
 from gpuctl.sim.logs import PodLog
 from gpuctl.sim.pod import Pod
+from gpuctl.sim.processes import FOLDER_MARKER, POD_MARKER
 from gpuctl.sim.ssh import Hooks, SshServer
-
-POD_MARKER = "RUNPOD_POD_ID"
-FOLDER_MARKER = "GPUCTL_SIM_FOLDER"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,9 @@ from gpuctl.sim.admin import admin_routes
 from gpuctl.sim.api import v2_routes
 from gpuctl.sim.gate import Gate, problem_response
 from gpuctl.sim.problems import Problem
-from gpuctl.sim.store import read_json, write_json
+from gpuctl.sim.store import SIM_FILE, read_json, write_json
 from gpuctl.sim.world import World
 
-SIM_FILE = "sim.json"
 IDLE_STOP_S = 3600.0
 FORGOTTEN_S = 6 * 3600.0
 WATCH_S = 1.0

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from gpuctl.models import Json
 
+SIM_FILE = "sim.json"
+"""Where a running simulator says its port, key and process id."""
+
 
 def write_json(path: Path, document: Json) -> None:
     """Owner-only from the first byte; readers see the old or the new file, never half of one."""

@@ -33,7 +33,7 @@ def running_simulator(folder: Path, **settings: str) -> Iterator[Simulator]:
         yield launcher.ensure(folder, settings={**FAST, **settings})
     finally:
         launcher.stop(folder)
-        left = processes.with_marker(launcher.FOLDER_MARKER, str(folder.resolve()))
+        left = processes.with_marker(processes.FOLDER_MARKER, str(folder.resolve()))
         assert left == [], f"pod processes were left behind: {left}"
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
-from gpuctl.models import Machine
+from gpuctl.models import Machine, Need
 from gpuctl.services import journal, machines
+from gpuctl.workloads import WORKLOADS
 
 
 def reconcile(context: Context) -> None:
     """What an interrupted command left is settled before anything new is begun."""
     if not context.is_dry_run:
         journal.reconcile(context.session())
+
+
+def need(context: Context, workload: str) -> Need:
+    """What the workload asks of a machine. Raises UsageError for one that nobody knows."""
+    if workload not in WORKLOADS:
+        near = get_close_matches(workload, WORKLOADS, n=1)
+        raise UsageError(
+            f"there is no workload '{workload}'",
+            hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(WORKLOADS)}",
+        )
+    return context.need(workload)
 
 
 def the_machine(context: Context, name: str | None) -> Machine:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import machine_text as text
-from gpuctl.commands.machine_choice import reconcile, the_machine, use_existing
+from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
 from gpuctl.context import Context
 from gpuctl.errors import NotFound, UsageError
 from gpuctl.models import Need
@@ -86,7 +86,7 @@ def deploy(
         env=orders.environment(env or ()),
     )
     order = orders.order(
-        context.settings, workload, context.need(workload), public_line(context.ssh_key), wishes
+        context.settings, workload, need(context, workload), public_line(context.ssh_key), wishes
     )
     if context.is_dry_run:
         _show_plan(context, order)
@@ -203,9 +203,9 @@ def gpus(
     """
     context: Context = ctx.obj
     tier = orders.cloud(context.settings, cloud)
-    need = Need(image="", vram_gb=0, disk_gb=0, volume_gb=0)
+    anything = Need(image="", vram_gb=0, disk_gb=0, volume_gb=0)
     found = offers.listing(
-        context.provider().offers(need, cloud=tier, gpu_count=1),
+        context.provider().offers(anything, cloud=tier, gpu_count=1),
         gpus=orders.listed(gpu or ()),
         min_vram_gb=min_vram or 0,
         max_price_usd_h=max_price,

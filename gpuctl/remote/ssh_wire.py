@@ -26,6 +26,7 @@ from gpuctl.models import Address
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 MAX_PACKET_BYTES = 256 << 10
+_SMALL_BYTES = 4 << 10
 # GCM first: it is the faster one here; ctr for servers that lack it (performance.md §4.2).
 _CIPHERS = ("aes128-gcm@openssh.com", "aes128-ctr")
 
@@ -44,6 +45,8 @@ class Packets(Packetizer):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        self._sock = sock
+        self._acks_at_once = sock.family in (socket.AF_INET, socket.AF_INET6)
         self.heard_at = time.monotonic()
         self.asked_at = self.heard_at
         self.ask: Callable[[], None] | None = None
@@ -52,7 +55,18 @@ class Packets(Packetizer):
     def read_message(self) -> tuple[int, Message]:
         message = super().read_message()
         self.heard_at = time.monotonic()
+        if self._acks_at_once and message[1].packet.getbuffer().nbytes < _SMALL_BYTES:
+            self._acknowledge()
         return message
+
+    def _acknowledge(self) -> None:
+        # sshd leaves Nagle's algorithm on: it holds its second small packet (an event, the answer
+        # to exec) until the first is acknowledged, for which the kernel takes its 40 ms. The first
+        # command of a connection takes 8 ms in place of 47 on loopback. Linux forgets it each time.
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except (OSError, AttributeError):
+            self._acks_at_once = False
 
     def _check_keepalive(self) -> None:
         # The base class counts from the last byte *sent*; a frozen machine can be written to for

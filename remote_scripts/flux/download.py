@@ -74,11 +74,12 @@ def _watch(model: Model, blobs: Path, stop: threading.Event) -> None:
 
 
 def _size_bytes(folder: Path) -> int:
-    """Bytes on disk, holes of preallocated files left out."""
+    """Bytes on disk; the holes of a preallocated file do not count where blocks are known."""
     total = 0
     for path in folder.glob("*"):
         try:
-            total += path.stat().st_blocks * 512
+            status = path.stat()
         except FileNotFoundError:  # renamed between listing and looking
             continue
+        total += status.st_blocks * 512 or status.st_size
     return total

@@ -43,10 +43,13 @@ def classify(error: BaseException, request: Request) -> Failure | None:
         return Failure("disk_full", f"the disk is full: {first_line(error)}", FULL_DISK_REMEDY)
     if any(_is_out_of_memory(link) for link in chain):
         return _out_of_memory(request)
-    if any(_is_gated(link, request.model) for link in chain):
+    # By name before status: the hub answers 401 for a repository that does not exist, too.
+    if any("GatedRepoError" in _names(link) for link in chain):
         return gated(request.model)
     if any(_names(link) & set(_MISSING) for link in chain):
         return _missing(request.model, error)
+    if any(_is_refused(link) for link in chain):
+        return gated(request.model)
     return _package_missing(chain)
 
 
@@ -83,7 +86,7 @@ def _missing(model: Model, error: BaseException) -> Failure:
     return Failure(
         "model_missing",
         f"the model {model.repo}{revision} is not here and cannot be fetched: {first_line(error)}",
-        "check the name and the machine's network; HF_HUB_OFFLINE=1 forbids fetching",
+        "check the name and the machine's network; a private model needs HF_TOKEN",
     )
 
 
@@ -120,10 +123,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return "OutOfMemoryError" in _names(error) or "CUDA out of memory" in str(error)
 
 
-def _is_gated(error: BaseException, model: Model) -> bool:
-    if "GatedRepoError" in _names(error):
-        return True
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status in _REFUSED_STATUS and (
-        model.gated or "RepositoryNotFoundError" not in _names(error)
-    )
+def _is_refused(error: BaseException) -> bool:
+    return getattr(getattr(error, "response", None), "status_code", None) in _REFUSED_STATUS

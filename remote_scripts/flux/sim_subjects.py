@@ -7,33 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flux.sim_palette import Colour, Scene, mix
+from flux.sim_shapes import CAT, FOX, FOX_CHEST, FOX_TIP, Points, dot, shape
 
 Picture = Any
-Points = list[tuple[float, float]]
-
-# Outlines in a unit square, y downwards; rounded by cutting corners.
-_FOX: Points = [
-    (0.30, 1.00), (0.30, 0.86), (0.27, 0.72), (0.27, 0.58), (0.30, 0.47), (0.24, 0.44),
-    (0.12, 0.42), (0.04, 0.385), (0.13, 0.33), (0.20, 0.26), (0.225, 0.08), (0.32, 0.20),
-    (0.37, 0.21), (0.45, 0.09), (0.455, 0.28), (0.455, 0.38), (0.50, 0.50), (0.56, 0.62),
-    (0.60, 0.76), (0.61, 0.88), (0.70, 0.885), (0.80, 0.84), (0.86, 0.76), (0.88, 0.66),
-    (0.93, 0.72), (0.96, 0.84), (0.90, 0.95), (0.76, 1.00),
-]  # fmt: skip
-_FOX_CHEST: Points = [
-    (0.30, 0.47),
-    (0.40, 0.46),
-    (0.43, 0.60),
-    (0.39, 0.80),
-    (0.32, 0.74),
-    (0.275, 0.6),
-]
-_FOX_TIP: Points = [(0.88, 0.66), (0.93, 0.72), (0.955, 0.80), (0.90, 0.81), (0.855, 0.77)]
-_CAT: Points = [
-    (0.28, 1.00), (0.30, 0.80), (0.29, 0.62), (0.32, 0.50), (0.23, 0.40), (0.21, 0.30),
-    (0.22, 0.12), (0.32, 0.20), (0.42, 0.20), (0.52, 0.12), (0.53, 0.30), (0.50, 0.42),
-    (0.56, 0.54), (0.62, 0.70), (0.64, 0.90), (0.76, 0.90), (0.84, 0.80), (0.84, 0.66),
-    (0.90, 0.64), (0.92, 0.78), (0.86, 0.93), (0.74, 1.00),
-]  # fmt: skip
 
 
 def paint(
@@ -54,19 +30,19 @@ def _fox(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Rando
     tall = min(canvas.size) * 0.26
     box = _standing(canvas, at, tall)
     _shadow(canvas, box, scene)
-    _shape(canvas, _FOX, box, fur)
-    _shape(canvas, _FOX_CHEST, box, cream)
-    _shape(canvas, _FOX_TIP, box, cream)
-    _dot(canvas, box, (0.055, 0.385), 0.018, (40, 24, 22))
-    _dot(canvas, box, (0.245, 0.315), 0.016, (40, 24, 22))
+    shape(canvas, FOX, box, fur)
+    shape(canvas, FOX_CHEST, box, cream)
+    shape(canvas, FOX_TIP, box, cream)
+    dot(canvas, box, (0.055, 0.385), 0.018, (40, 24, 22))
+    dot(canvas, box, (0.245, 0.315), 0.016, (40, 24, 22))
 
 
 def _cat(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Random) -> None:
     box = _standing(canvas, at, min(canvas.size) * 0.24)
     _shadow(canvas, box, scene)
-    _shape(canvas, _CAT, box, mix(scene.palette.near, (8, 8, 14), 0.6))
-    _dot(canvas, box, (0.305, 0.315), 0.018, (255, 214, 92))
-    _dot(canvas, box, (0.43, 0.315), 0.018, (255, 214, 92))
+    shape(canvas, CAT, box, mix(scene.palette.near, (8, 8, 14), 0.6))
+    dot(canvas, box, (0.305, 0.315), 0.018, (255, 214, 92))
+    dot(canvas, box, (0.43, 0.315), 0.018, (255, 214, 92))
 
 
 def _lighthouse(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Random) -> None:
@@ -79,27 +55,27 @@ def _lighthouse(canvas: Picture, scene: Scene, at: tuple[float, float], _: rando
     red = mix((196, 60, 48), scene.palette.near, 0.4 if scene.is_night else 0.1)
     rock: Points = [(0.0, 1.0), (0.12, 0.93), (0.3, 0.88), (0.7, 0.87), (0.9, 0.94), (1.05, 1.0)]
     _beams(canvas, scene, (box[0] + tall * 0.5, box[1] + tall * 0.12), tall)
-    _shape(canvas, rock, box, dark, is_round=False)
+    shape(canvas, rock, box, dark, is_round=False)
     for band in range(6):
         upper, lower = 0.2 + band * 0.115, 0.2 + (band + 1) * 0.115
         a, b = 0.062 + 0.05 * (upper - 0.2), 0.062 + 0.05 * (lower - 0.2)
         quad: Points = [(0.5 - a, upper), (0.5 + a, upper), (0.5 + b, lower), (0.5 - b, lower)]
-        _shape(canvas, quad, box, red if band % 2 else wall, is_round=False)
-    _shape(
+        shape(canvas, quad, box, red if band % 2 else wall, is_round=False)
+    shape(
         canvas,
         [(0.41, 0.185), (0.59, 0.185), (0.59, 0.205), (0.41, 0.205)],
         box,
         dark,
         is_round=False,
     )
-    _shape(
+    shape(
         canvas,
         [(0.455, 0.09), (0.545, 0.09), (0.545, 0.19), (0.455, 0.19)],
         box,
         (255, 226, 150),
         is_round=False,
     )
-    _shape(canvas, [(0.44, 0.095), (0.5, 0.02), (0.56, 0.095)], box, dark, is_round=False)
+    shape(canvas, [(0.44, 0.095), (0.5, 0.02), (0.56, 0.095)], box, dark, is_round=False)
     blot(
         canvas,
         (round(box[0] + tall * 0.5), round(box[1] + tall * 0.13)),
@@ -131,16 +107,14 @@ def _boat(canvas: Picture, scene: Scene, at: tuple[float, float], chance: random
     box = (at[0] - tall / 2, y - tall, tall)
     dark = mix(scene.palette.near, (12, 12, 20), 0.4)
     sail = mix((250, 244, 232), scene.palette.accent, 0.18)
-    _shape(
-        canvas, [(0.08, 0.86), (0.95, 0.86), (0.82, 1.0), (0.22, 1.0)], box, dark, is_round=False
-    )
-    _shape(
+    shape(canvas, [(0.08, 0.86), (0.95, 0.86), (0.82, 1.0), (0.22, 1.0)], box, dark, is_round=False)
+    shape(
         canvas, [(0.50, 0.05), (0.52, 0.05), (0.52, 0.88), (0.50, 0.88)], box, dark, is_round=False
     )
-    _shape(
+    shape(
         canvas, [(0.54, 0.07), (0.70, 0.40), (0.86, 0.80), (0.54, 0.80)], box, sail, is_round=False
     )
-    _shape(
+    shape(
         canvas,
         [(0.48, 0.16), (0.34, 0.50), (0.14, 0.80), (0.48, 0.80)],
         box,
@@ -158,16 +132,14 @@ def _house(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Ran
     wall = mix(scene.palette.near, (30, 20, 20), 0.3)
     roof = (244, 247, 252) if scene.has_snow else mix(wall, (0, 0, 0), 0.35)
     _shadow(canvas, box, scene)
-    _shape(canvas, [(0.74, 0.2), (0.84, 0.2), (0.84, 0.5), (0.74, 0.5)], box, wall, is_round=False)
-    _shape(
-        canvas, [(0.05, 0.55), (0.95, 0.55), (0.95, 1.0), (0.05, 1.0)], box, wall, is_round=False
-    )
-    _shape(
+    shape(canvas, [(0.74, 0.2), (0.84, 0.2), (0.84, 0.5), (0.74, 0.5)], box, wall, is_round=False)
+    shape(canvas, [(0.05, 0.55), (0.95, 0.55), (0.95, 1.0), (0.05, 1.0)], box, wall, is_round=False)
+    shape(
         canvas, [(-0.06, 0.58), (0.28, 0.2), (0.72, 0.2), (1.06, 0.58)], box, roof, is_round=False
     )
     for left in (0.18, 0.58):
         pane: Points = [(left, 0.68), (left + 0.2, 0.68), (left + 0.2, 0.86), (left, 0.86)]
-        _shape(canvas, pane, box, (255, 206, 120), is_round=False)
+        shape(canvas, pane, box, (255, 206, 120), is_round=False)
     blot(
         canvas, (round(at[0]), round(box[1] + tall * 0.8)), round(tall * 0.9), (255, 190, 100), 0.45
     )
@@ -229,50 +201,6 @@ def _standing(canvas: Picture, at: tuple[float, float], tall: float) -> tuple[fl
     """Left, top and size of a figure whose feet are on the nearest ground."""
     foot = at[1] + (canvas.height - at[1]) * 0.5
     return (at[0] - tall / 2, foot - tall, tall)
-
-
-def _shape(
-    canvas: Picture,
-    outline: Points,
-    box: tuple[float, float, float],
-    colour: Colour,
-    *,
-    is_round: bool = True,
-) -> None:
-    from PIL import Image, ImageDraw
-
-    left, top, size = box
-    points = _cut_corners(_cut_corners(outline)) if is_round else outline
-    side = max(4, round(size * 1.3))
-    mask = Image.new("L", (side * 3, side * 3))
-    margin = size * 0.15
-    ImageDraw.Draw(mask).polygon(
-        [((x * size + margin) * 3, (y * size + margin) * 3) for x, y in points], fill=255
-    )
-    mask = mask.resize((side, side), Image.Resampling.LANCZOS)
-    canvas.paste(colour, (round(left - margin), round(top - margin)), mask)
-
-
-def _cut_corners(outline: Points) -> Points:
-    smooth: Points = []
-    for (ax, ay), (bx, by) in zip(outline, outline[1:] + outline[:1], strict=True):
-        smooth += [
-            (0.8 * ax + 0.2 * bx, 0.8 * ay + 0.2 * by),
-            (0.2 * ax + 0.8 * bx, 0.2 * ay + 0.8 * by),
-        ]
-    return smooth
-
-
-def _dot(
-    canvas: Picture,
-    box: tuple[float, float, float],
-    at: tuple[float, float],
-    radius: float,
-    colour: Colour,
-) -> None:
-    x, y, r = at[0], at[1], radius
-    ring: Points = [(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]
-    _shape(canvas, ring, box, colour)
 
 
 def _shadow(canvas: Picture, box: tuple[float, float, float], scene: Scene) -> None:

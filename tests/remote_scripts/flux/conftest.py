@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.remote_scripts.flux.hub import Hub
 from tests.support.flux_python import (
     REPOSITORY,
     TinyFlux,
@@ -117,8 +118,15 @@ class Driver:
 
 
 @pytest.fixture(scope="session")
+def hub(tiny_flux_model: TinyFlux) -> Iterator[Hub]:
+    """A model hub on loopback that has the tiny pipeline."""
+    with Hub(tiny_flux_model.model) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
 def driver(
-    flux_python: Path, tiny_flux_model: TinyFlux, tmp_path_factory: pytest.TempPathFactory
+    flux_python: Path, tiny_flux_model: TinyFlux, hub: Hub, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Driver]:
     """The process for all real jobs of the session; ends with it."""
     workspace = tmp_path_factory.mktemp("workspace")
@@ -132,7 +140,7 @@ def driver(
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=environment(workspace),
+            env={**environment(workspace), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url},
         )
         with process:
             yield Driver(process, tiny_flux_model, workspace)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from flux.handler import handler, needs_venv, unload
+from flux.handler import handler, needs_venv
 from worker import report
 
 
@@ -57,7 +57,7 @@ def serve(order: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def sabotaged(kind: str | None) -> Iterator[None]:
-    """What cannot be had here: a full GPU, a gated repository, a full disk. The errors are real."""
+    """What cannot be had here: a full GPU, a full disk. The errors are real."""
     if kind is None:
         yield
         return
@@ -72,23 +72,11 @@ def sabotaged(kind: str | None) -> Iterator[None]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
         patch = mock.patch.object(diffusers.FluxPipeline, "__call__", call)
-    elif kind == "gated":
-        unload()
-        patch = mock.patch.object(diffusers.FluxPipeline, "download", side_effect=gated())
     else:
         full = OSError(errno.ENOSPC, "No space left on device")
         patch = mock.patch("flux.pictures.save", side_effect=full)
     with patch:
         yield
-
-
-def gated() -> Exception:
-    """The hub client's own error for a licence that was not accepted."""
-    import httpx2
-    from huggingface_hub.errors import GatedRepoError
-
-    request = httpx2.Request("GET", "https://example.invalid/resolve/main/model_index.json")
-    return GatedRepoError("403 Client Error.", response=httpx2.Response(403, request=request))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.remote_scripts.flux.conftest import Driver
+from tests.remote_scripts.flux.hub import COMMIT, Hub
 
 pytestmark = pytest.mark.flux
 
@@ -159,12 +160,33 @@ def test_running_out_of_gpu_memory_is_named_with_its_remedies(driver: Driver) ->
 
 
 def test_a_gated_model_names_licence_page_and_token(driver: Driver) -> None:
-    model = {"repo": "black-forest-labs/FLUX.1-dev", "title": "FLUX.1 [dev]"}
-    failure = driver.run(sabotage="gated", engine="cpu", model=model).failure
+    model = {"repo": "gated/flux", "title": "FLUX.1 [dev]"}
+    failure = driver.run(engine="cpu", model=model).failure
     assert failure["code"] == "gated"
     assert "FLUX.1-dev Non-Commercial" in failure["message"]
     assert "https://huggingface.co/black-forest-labs/FLUX.1-dev" in failure["remedy"]
     assert "HF_TOKEN" in failure["remedy"]
+
+
+def test_a_model_is_fetched_once_and_its_exact_revision_is_known(driver: Driver, hub: Hub) -> None:
+    local = driver.run().digest
+    model = {"repo": "tiny/flux", "revision": None}
+    fetched = driver.run(engine="cpu", model=model)
+    assert fetched.metrics["revision"] == COMMIT
+    assert fetched.digest == local
+    assert "resolve" in " ".join(hub.requests)
+    driver.run()  # another model takes the memory
+    hub.requests.clear()
+    again = driver.run(engine="cpu", model=model)
+    assert again.digest == local
+    assert [path for path in hub.requests if path.endswith(".safetensors")] == []
+
+
+def test_a_revision_that_does_not_exist_is_named(driver: Driver) -> None:
+    model = {"repo": "tiny/flux", "revision": "no-such-branch"}
+    failure = driver.run(engine="cpu", model=model).failure
+    assert failure["code"] == "model_missing"
+    assert "tiny/flux at revision no-such-branch" in failure["message"]
 
 
 def test_a_full_disk_is_named_and_leaves_no_half_picture(driver: Driver) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gpuctl.errors import GpuctlError
 from gpuctl.models import Artifact, Event, Job, JobRecord, Json, Machine, Report
 from gpuctl.services import destinations, receipts
 from gpuctl.services.destinations import Destination
@@ -218,9 +219,18 @@ class Watch:
         metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
         self._tracking.update(metrics=metrics)
         written = tuple(
-            receipts.leave(Path(file), self.record, artifact, cost_usd(self.record))
+            self._receipt(Path(file), artifact)
             for artifact, file in zip(record.artifacts, record.files, strict=True)
             if Path(file).exists()
         )
         self._tracking.update(status="fetched")
         return Painted(self.record, written)
+
+    def _receipt(self, file: Path, artifact: Artifact) -> Json:
+        """The picture is home already: a receipt that cannot be written must not hide it."""
+        cost = cost_usd(self.record)
+        try:
+            return receipts.leave(file, self.record, artifact, cost)
+        except GpuctlError as error:
+            self._report.warn(f"{file.name} is here, but its receipt is not: {error.message}")
+            return receipts.build(self.record, artifact, cost).to_json()

@@ -30,6 +30,8 @@ ADDRESS_LIMIT_S = 180.0
 KEY_LIMIT_S = 60.0
 LOG_LINES = 12
 LOG_QUIET_S = 3.0
+LOG_EVERY_S = 15.0
+LOG_GLANCE_S = 0.5
 
 
 class Unusable(GpuctlError):
@@ -57,11 +59,13 @@ def until_usable(
     )
 
 
-def last_words(session: Session, machine: Machine) -> list[str]:
+def last_words(
+    session: Session, machine: Machine, *, lines: int = LOG_LINES, quiet_s: float = LOG_QUIET_S
+) -> list[str]:
     """The last lines of the system log: the only explanation of a slow start (runpod.md §2.5)."""
-    lines = session.provider.logs(machine.id, source="system", tail=LOG_LINES, quiet_s=LOG_QUIET_S)
+    log = session.provider.logs(machine.id, source="system", tail=lines, quiet_s=quiet_s)
     try:
-        return [line.text for line in itertools.islice(lines, LOG_LINES)]
+        return [line.text for line in itertools.islice(log, lines)]
     except GpuctlError as error:
         return [f"(the system log could not be read: {error.message})"]
 
@@ -78,6 +82,8 @@ class _Boot:
         self._running_since: float | None = None
         self._refused_since: float | None = None
         self._state = machine.status
+        self._log_due_s = LOG_EVERY_S
+        self._doing = ""
 
     def check(self) -> Machine | None:
         """The machine once it is usable, None while it may still become so."""
@@ -96,11 +102,20 @@ class _Boot:
         return seen if self._answers(seen) else None
 
     def tell(self, waited_s: float) -> None:
+        """Says what is waited for, what it has cost, and what the machine's system does."""
         rate = self._machine.price_usd_h
         spent = f", ${rate * waited_s / 3600:.3f} so far" if rate else ""
+        if waited_s >= self._log_due_s:
+            self._log_due_s = waited_s + LOG_EVERY_S
+            self._doing = self._last_line()
         self._session.report.step(
-            f"{self._machine.name}: {self._state.lower()}, {waited_s:.0f} s{spent}"
+            f"{self._machine.name}: {self._state.lower()}, {waited_s:.0f} s{spent}{self._doing}"
         )
+
+    def _last_line(self) -> str:
+        """An image of many GB is pulled in silence, but for the system log."""
+        said = last_words(self._session, self._machine, lines=1, quiet_s=LOG_GLANCE_S)
+        return f" · {said[0][:80]}" if said else ""
 
     def _look(self) -> Machine | None:
         """One read. A provider that stumbles is asked again; the boot limit ends it."""

@@ -41,12 +41,7 @@ def create(session: Session, request: MachineRequest, offer: Offer) -> Machine:
     detail = {**journal.author(), "offer": asdict(offer), "image": request.need.image}
     session.state.intend(request.name, session.provider.name, request.workload, detail)
     try:
-        machine = _asked(session, request, offer)
-    except ApiError as error:
-        machine = _settled(session, request, error)
-    except GpuctlError as error:
-        session.state.resolve(request.name, f"refused: {error.code}")
-        raise
+        machine = _made(session, request, offer)
     except KeyboardInterrupt as stop:
         raise StillBilling(
             f"interrupted while {request.name} was being created: it may exist",
@@ -57,6 +52,16 @@ def create(session: Session, request: MachineRequest, offer: Offer) -> Machine:
     session.state.remember(machine)
     session.state.resolve(request.name, "created", machine.id)
     return machine
+
+
+def _made(session: Session, request: MachineRequest, offer: Offer) -> Machine:
+    try:
+        return _asked(session, request, offer)
+    except ApiError as error:
+        return _settled(session, request, error)
+    except GpuctlError as error:
+        session.state.resolve(request.name, f"refused: {error.code}")
+        raise
 
 
 def _asked(session: Session, request: MachineRequest, offer: Offer) -> Machine:

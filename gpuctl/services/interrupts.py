@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from gpuctl.errors import StillBilling
 from gpuctl.models import Report
 
 
@@ -33,6 +34,9 @@ def held(report: Report) -> Iterator[None]:
     before = signal.signal(signal.SIGINT, remember)
     try:
         yield
+    except StillBilling:
+        came.clear()  # says more than "interrupted" does, and has the exit code that says: act
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
         if came:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from gpuctl.models import Json, Machine
 from gpuctl.services.deploy import deploy, plan, preview
 from tests.support.pod_api import Answer, PodApi, pod_api, problem
 from tests.support.rental import Rental, an_order, rental
+from tests.support.simulator import until
 
 NO_CAPACITY = Answer(400, problem(400, "There are no longer any instances available"))
 CREATE = "POST /v2/pods"
@@ -266,6 +268,35 @@ def test_ctrl_c_during_the_create_call_lets_it_finish_and_rolls_it_back(
     assert len(created(api)) == 1
     assert api.pods == {}
     assert shop.outcomes() == ["terminated"]
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_that_it_may_exist(
+    api: PodApi, shop: Rental
+) -> None:
+    take = api.take
+
+    def interrupt_twice(method: str, path: str) -> Answer | None:
+        if method == "POST":
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: any("Ctrl-C again" in text for text in shop.report.said("note")))
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: left)
+        return take(method, path)
+
+    left: list[str] = []
+    api.take = interrupt_twice  # type: ignore[method-assign]
+    with pytest.raises(StillBilling, match="may exist") as caught:
+        rent(shop)
+    left.append("the caller")
+    assert [intent.name for intent in shop.state.unresolved()] == [caught.value.details["name"]]
+
+
+def test_a_slow_start_says_what_the_system_does(api: PodApi, shop: Rental) -> None:
+    api.next_pod = {"status": "STARTING"}
+    with pytest.raises(TimedOut):
+        rent(shop, gpus=("L4",), boot_limit_s=60)
+    last = shop.report.said("step")[-2]
+    assert re.search(r": starting, \d+ s, \$0\.00\d so far · pulling image layer 3/9$", last)
 
 
 def test_a_machine_that_cannot_be_ended_is_named_as_still_billing(

@@ -20,6 +20,7 @@ from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged
 from gpuctl.models import Address
 from gpuctl.remote import ssh
 from gpuctl.remote.base import LOST
+from gpuctl.remote.dialling import Dial
 from tests.remote.conftest import Connect
 from tests.support.sshd import Keys, Sshd, generate
 
@@ -148,6 +149,16 @@ def test_a_server_that_says_nothing_is_given_up_in_time(keys: Keys) -> None:
         with pytest.raises(ConnectionFailed, match="and then fell silent"):
             open_at(Address("127.0.0.1", silent.getsockname()[1]), keys, connect_timeout_s=0.3)
         assert time.monotonic() - began < 3
+
+
+def test_an_attempt_that_hangs_is_dropped_without_waiting_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = Address("127.0.0.1", full.getsockname()[1])
+        waiting = [Dial(address, 5.0) for _ in range(4)]  # the kernel lets the last ones hang
+        began = time.monotonic()
+        for dial in waiting:
+            dial.close()
+        assert time.monotonic() - began < 1
 
 
 def test_a_server_of_another_kind_is_recognised(keys: Keys) -> None:

@@ -68,7 +68,7 @@ class Http:
         credentials_hint: str = "gpuctl config show runpod.api_key",
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _checked(base_url)
         self._key = key
         self._timeout_s = timeout_s
         self._sleep = sleep
@@ -285,3 +285,13 @@ class Http:
 
 def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _checked(url: str) -> str:
+    try:
+        is_url = urlsplit(url).hostname is not None
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ConfigError(f"'{url}' is not the address of an API", hint="https://host/path")
+    return url.rstrip("/")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gpuctl.errors import GpuctlError
 from gpuctl.models import Json, Machine
 from gpuctl.services.session import Session
-from gpuctl.state import Intent
+from gpuctl.state_records import Intent
 
 # A pod that was just created may be missing from the list for about 30 s (runpod.md §2.2).
 LIST_LAG_S = 60.0

@@ -181,6 +181,12 @@ def test_the_key_goes_to_no_other_host(url: str) -> None:
     http.close()
 
 
+@pytest.mark.parametrize("url", ["", "api.runpod.io/v2", "https://[::1", "https://"])
+def test_what_is_no_address_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigError, match="is not the address of an API"):
+        Http(url, key=Secret(KEY), timeout_s=5, sleep=lambda _: None)
+
+
 def test_a_redirect_is_not_followed(api: PodApi, http: Http) -> None:
     with pod_api() as elsewhere:
         api.script("GET /v2/pods", Answer(307, "", {"location": f"{elsewhere.url}/pods"}))

@@ -52,7 +52,9 @@ def _told(model: Model) -> Iterator[None]:
 
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{model.repo.replace('/', '--')}" / "blobs"
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(model, blobs, stop), daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(model, blobs, _size_bytes(blobs), stop), daemon=True
+    )
     watcher.start()
     try:
         yield
@@ -61,11 +63,11 @@ def _told(model: Model) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(model: Model, blobs: Path, stop: threading.Event) -> None:
-    before, told = _size_bytes(blobs), 0
+def _watch(model: Model, blobs: Path, before: int, stop: threading.Event) -> None:
+    told = before
     while not stop.wait(_TELL_EVERY_S):
         size = _size_bytes(blobs)
-        if size in (before, told):
+        if size == told:
             continue
         told = size
         # The exact total is known to the downloader alone; the weights in bf16 are close to it.

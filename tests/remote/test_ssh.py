@@ -193,7 +193,7 @@ def test_the_connection_is_tuned_as_measured(connect: Connect, shared_sshd: Sshd
 
 def test_a_frozen_machine_is_noticed_within_the_silence_limit(connect: Connect, sshd: Sshd) -> None:
     shell = connect(sshd, keepalive_s=0.3, silence_limit_s=1.0)
-    process = shell.start(["sh", "-c", "echo started; sleep 60"])
+    process = shell.start(["sh", "-c", "echo started; sleep 15"])
     lines = process.lines()
     assert next(lines) == "started"
     sshd.signal_sessions(signal.SIGSTOP)
@@ -234,7 +234,7 @@ def test_a_command_whose_connection_is_killed_is_lost_and_never_failed(
     connect: Connect, sshd: Sshd
 ) -> None:
     shell = connect(sshd)
-    process = shell.start(["sh", "-c", "echo started; sleep 60"])
+    process = shell.start(["sh", "-c", "echo started; sleep 15"])
     lines = process.lines()
     assert next(lines) == "started"
     sshd.signal_sessions(signal.SIGKILL)
@@ -249,7 +249,7 @@ def test_a_run_whose_connection_is_killed_is_lost(connect: Connect, sshd: Sshd) 
     shell = connect(sshd)
     killer = threading.Timer(0.4, sshd.signal_sessions, [signal.SIGKILL])
     killer.start()
-    assert shell.run(["sleep", "60"]).exit_code == LOST
+    assert shell.run(["sleep", "15"]).exit_code == LOST
     killer.join()
 
 

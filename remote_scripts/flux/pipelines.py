@@ -101,14 +101,11 @@ def tune(resident: Resident, model: Model, pixels: int) -> None:
 
 
 def place(pipe: Pipeline, resident: Resident) -> None:
-    """Hooks `pipe` for offloading; a sibling that ran before has moved the hooks to itself."""
-    if resident.choice.name != "offload":
-        return
-    if resident.by_layer:
-        if pipe is resident.img2img:
-            return  # the hooks sit on the shared modules
-        pipe.enable_sequential_cpu_offload()
-    else:
+    """Hooks `pipe` for offloading; a sibling that ran before has moved the hooks to itself.
+
+    Layer-wise hooks sit on the shared modules and are set once, while loading.
+    """
+    if resident.choice.name == "offload" and not resident.by_layer:
         pipe.enable_model_cpu_offload()
 
 
@@ -133,7 +130,7 @@ def _load(key: Key, model: Model, choice: Choice, card: Card | None) -> Resident
         report.loading("model", "onto the GPU")
         pipe.to("cuda")
     elif choice.name == "offload" and by_layer:
-        place(pipe, resident)
+        pipe.enable_sequential_cpu_offload()
     return resident
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.flux_python import REPOSITORY
+
 
 def choose(
     asked: str, memory_gb: float | None, *, vram_gb: float = 34, is_local: bool = False
@@ -88,6 +90,15 @@ def test_layers_move_one_by_one_where_the_largest_module_does_not_fit() -> None:
     model = Model("a/b", "FluxPipeline", "m", "M", vram_gb=34)
     assert moves_by_layer(model, Card("4060", 8.3))
     assert not moves_by_layer(model, Card("4090", 25.8))
+
+
+def test_the_pip_lines_name_the_versions_that_the_requirements_name() -> None:
+    from flux.engines import PINS
+
+    path = REPOSITORY / "remote_scripts/flux/requirements.txt"
+    requirements = path.read_text(encoding="utf-8")
+    for pin in PINS.values():
+        assert pin in requirements
 
 
 class GatedRepoError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -90,15 +91,15 @@ class Sshd:
         found, parents = [], [self._daemon.pid]
         while parents:
             parent = parents.pop(0)
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-            inner = [int(child) for child in children if _is_sshd(int(child))]
+            inner = [child for child in _children(parent) if _is_sshd(child)]
             found += inner
             parents += inner
         return found
 
     def signal_sessions(self, number: signal.Signals) -> None:
         for pid in reversed(self.sessions()):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # It ended meanwhile.
+                os.kill(pid, number)
 
     def close(self) -> None:
         self.signal_sessions(signal.SIGKILL)
@@ -137,8 +138,16 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for child in text.split()]
+
+
 def _is_sshd(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

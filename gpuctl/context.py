@@ -117,6 +117,8 @@ class Context:
         """The running simulator; started when there is none."""
         from gpuctl.sim import launcher  # noqa: PLC0415  only with --sim
 
+        if found := launcher.running(self.sim_folder):
+            return found
         self.console.step("starting the simulator")
         return launcher.ensure(
             self.sim_folder,
@@ -191,8 +193,12 @@ class Context:
 
         settings = self.settings
         token = settings.secret("huggingface.token")
+        workspace = settings.text_or_none("remote.workspace")
+        if machine.id == "local" and workspace is None:
+            # /workspace is a pod's folder; on the operator's own computer nothing is made there.
+            workspace = str(Path.home() / ".gpuctl")
         options = WorkerOptions(
-            workspace=settings.text_or_none("remote.workspace"),
+            workspace=workspace,
             python=settings.text("remote.python"),
             idle_s=settings.integer("remote.idle_unload_s"),
             secrets={"HF_TOKEN": token} if token else {},

@@ -34,7 +34,9 @@ def flux(
     preset: Annotated[
         str | None, typer.Option("--preset", metavar="NAME", help="A row of the table `presets`.")
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", help="Denoising steps, 1 to 200.")
+    ] = None,
     portrait: Annotated[bool, typer.Option("--portrait", help="768x1024")] = False,
     landscape: Annotated[bool, typer.Option("--landscape", help="1024x768")] = False,
     square: Annotated[bool, typer.Option("--square", help="1024x1024")] = False,
@@ -72,7 +74,9 @@ def flux(
         typer.Option("--enhance/--no-enhance", help="Let Claude rewrite the prompt first."),
     ] = None,
     enhance_ai: Annotated[bool, typer.Option("--enhance-ai", hidden=True)] = False,
-    format: Annotated[str | None, typer.Option("--format", metavar="png|jpg|webp")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="png|jpg|webp", help="As --out says, or png.")
+    ] = None,
     jpeg_quality: Annotated[
         int | None, typer.Option("--jpeg-quality", metavar="N", help="1 to 100.")
     ] = None,

@@ -11,6 +11,7 @@ from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged, No
 from gpuctl.models import Address, Machine, Pin, Report
 from gpuctl.providers.base import Provider
 from gpuctl.remote.base import Shell
+from gpuctl.services.booting import Unusable
 from gpuctl.services.waiting import Clock, wait_for
 
 LOCAL = "local"
@@ -82,13 +83,16 @@ class Connector:
             return self._open(current)
 
     def probe(self, machine: Machine) -> None:
-        """One attempt to use a machine: log in and count its GPUs. Raises ConnectionFailed."""
+        """One attempt to use a machine: log in and count its GPUs.
+
+        Raises ConnectionFailed while it cannot be reached, Unusable when GPUs are missing.
+        """
         from gpuctl.remote.probes import GPUS  # noqa: PLC0415  with the first connection
 
         with self._open(machine) as shell:
             gpus = GPUS.parse(shell.run(GPUS.argv, timeout_s=30.0))
         if len(gpus) < machine.gpu_count:
-            raise ConnectionFailed(
+            raise Unusable(
                 f"{machine.name} shows {len(gpus)} of {machine.gpu_count} GPUs to nvidia-smi"
             )
 
@@ -140,18 +144,19 @@ class Connector:
         return current
 
     def _open(self, machine: Machine) -> Shell:
-        from gpuctl.remote import ssh  # noqa: PLC0415  paramiko, only when something is dialled
+        from gpuctl.remote import host_keys, ssh  # noqa: PLC0415  only when something is dialled
 
         assert machine.address is not None
         options = self._options
         key, proxy_command = options.key, None
+        pinned = self._memory.pinned(machine.id)
+        known = [pinned.key] if pinned else self._known_hosts(machine)
         if machine.provider == "host":
             from gpuctl.remote import ssh_config  # noqa: PLC0415  plain hosts only
 
             host = ssh_config.resolve(machine.id)
             key = next((file for file in host.identity_files if file.is_file()), options.key)
             proxy_command = host.proxy_command
-        pinned = self._memory.pinned(machine.id)
         return ssh.connect(
             machine.address,
             key=key,
@@ -160,7 +165,7 @@ class Connector:
             keepalive_s=options.keepalive_s,
             silence_limit_s=options.silence_limit_s,
             window_bytes=options.window_bytes,
-            host_key_types=(pinned.key.split()[0],) if pinned else (),
+            host_key_types=host_keys.key_types(*known) if known else (),
             proxy_command=proxy_command,
         )
 
@@ -169,18 +174,24 @@ class Connector:
         assert machine.address is not None
         pinned = self._memory.pinned(machine.id)
         if pinned is None:
-            self._check_known_hosts(machine.address, machine, key)
+            self._check_known_hosts(machine, key)
             self._pin(machine, key)
         elif pinned.key != key:
             self._accept_explained(machine, pinned, key)
 
-    def _check_known_hosts(self, address: Address, machine: Machine, key: str) -> None:
-        if machine.provider != "host":
-            return
-        from gpuctl.remote.host_keys import user_known_hosts  # noqa: PLC0415  paramiko is loaded
+    def _known_hosts(self, machine: Machine) -> list[str]:
+        """What the operator's own known_hosts says of a plain host."""
+        if machine.provider != "host" or machine.address is None:
+            return []
+        from gpuctl.remote.host_keys import user_known_hosts  # noqa: PLC0415  paramiko comes anyway
 
-        known = user_known_hosts(address.host, address.port)
+        return sorted(user_known_hosts(machine.address.host, machine.address.port))
+
+    def _check_known_hosts(self, machine: Machine, key: str) -> None:
+        known = self._known_hosts(machine)
         if known and key not in known:
+            address = machine.address
+            assert address is not None
             raise HostKeyChanged(
                 f"{address} shows a key that ~/.ssh/known_hosts does not have for it",
                 hint=f"if that is right: ssh-keygen -R '[{address.host}]:{address.port}'",

@@ -29,6 +29,8 @@ from gpuctl.workloads import flux
 from gpuctl.workloads.flux import Choices, Lora, Request
 from gpuctl.workloads.flux_models import Tables
 
+WORKSPACE = "/workspace/"
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -78,10 +80,12 @@ def _input(text: str, inputs: dict[str, Path]) -> str:
 
 
 def _lora(lora: Lora, inputs: dict[str, Path]) -> Lora:
-    looks_local = lora.source.endswith(".safetensors") or lora.source.startswith((".", "/", "~"))
-    if not looks_local or lora.source.startswith("/workspace/"):
-        return lora
-    return replace(lora, source=_input(lora.source, inputs))
+    """A file here travels; one under /workspace is there already; the rest are repositories."""
+    if lora.source.startswith(WORKSPACE):
+        return replace(lora, source=lora.source.removeprefix(WORKSPACE))
+    if lora.source.endswith(".safetensors") or lora.source.startswith((".", "/", "~")):
+        return replace(lora, source=_input(lora.source, inputs))
+    return lora
 
 
 def read_by_encoders(request: Request, text: str) -> tuple[Request, Meter]:

@@ -7,12 +7,11 @@ import sys
 import time
 from typing import Any
 
-from worker import report
-
 from flux import download, loras, pictures, pipelines, tokens
 from flux.engines import Card, Choice, choose
 from flux.failures import named
 from flux.request import Request
+from worker import report
 
 # A negative prompt acts through true guidance alone, which doubles the work (workloads.md §5.1).
 _TRUE_GUIDANCE = 2.0

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker import report
-
 from flux.request import Model
+from worker import report
 
 _TELL_EVERY_S = 2.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")

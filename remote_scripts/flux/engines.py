@@ -6,9 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.report import Failure
-
 from flux.request import Model
+from worker.report import Failure
 
 EngineName = Literal["bf16", "fp8", "nf4", "offload", "cpu"]
 # Activations and the VAE at 1024², on top of the weights (workloads.md §5.3).

@@ -6,10 +6,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker.report import FULL_DISK_ERRNOS, FULL_DISK_REMEDY, Failure
-
 from flux.engines import PINS
 from flux.request import Model, Request
+from worker.report import FULL_DISK_ERRNOS, FULL_DISK_REMEDY, Failure
 
 _MISSING = (
     "LocalEntryNotFoundError",

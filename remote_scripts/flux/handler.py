@@ -9,11 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from worker import report
-
 from flux import pictures
 from flux.fields import bad_input
 from flux.request import Request, parse, unknown_keys
+from worker import report
 
 REQUIREMENTS = "requirements.txt"
 # Used by quantised engines alone; its absence is named when one is asked for.

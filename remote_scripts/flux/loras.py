@@ -6,12 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from worker import report
-from worker.report import Failure
-
 from flux.failures import classify, first_line
 from flux.fields import bad_input
 from flux.request import Lora, Request
+from worker import report
+from worker.report import Failure
 
 
 def apply(pipe: Any, loaded: set[str], request: Request) -> None:

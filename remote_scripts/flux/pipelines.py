@@ -7,13 +7,12 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker import report
-from worker.report import Failure
-
 from flux import download
 from flux.engines import Card, Choice, is_installed, moves_by_layer
 from flux.fields import bad_input
 from flux.request import Model
+from worker import report
+from worker.report import Failure
 
 Pipeline = Any  # diffusers.DiffusionPipeline; nothing heavy is imported at module level
 Key = tuple[str, str | None, str, str]

@@ -9,10 +9,9 @@ import subprocess
 import time
 from typing import Any
 
-from worker import report
-
 from flux import pictures, sim_label, sim_palette, sim_scene
 from flux.request import Request
+from worker import report
 
 Picture = Any
 _resident: list[tuple[str, str | None, str]] = []

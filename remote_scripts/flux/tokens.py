@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker import report
-
 from flux.request import Request
+from worker import report
 
 
 def count(pipe: Any, request: Request) -> dict[str, int]:

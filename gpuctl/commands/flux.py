@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -99,66 +99,49 @@ def flux(
     """
     context: Context = ctx.obj
     settings = context.settings
-    chosen_preset = _one_of(
-        "preset",
-        {"fast": fast, "balanced": balanced, "quality": quality},
-        preset,
-        settings.text("flux.default_preset"),
+    presets = {"fast": fast, "balanced": balanced, "quality": quality}
+    sizes = {"portrait": portrait, "landscape": landscape, "square": square, "hd": hd, "4k": four_k}
+    guidances = {"creative": creative, "strict": strict}
+    choices = Choices(
+        prompt=read_prompt(prompt, Path(prompt_file) if prompt_file else None, sys.stdin),
+        preset=_one_of("preset", presets, preset) or settings.text("flux.default_preset"),
+        size=_one_of("size", sizes, size) or settings.text("flux.default_size"),
+        seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
+        model=model,
+        default_model=settings.text("flux.default_model"),
+        steps=steps,
+        guidance=guidance,
+        guidance_name=_one_of("guidance", guidances, None, also=guidance is not None),
+        default_guidance=settings.number("flux.guidance"),
+        count=count,
+        loras=tuple(map(parse_lora, lora or ())),
+        init_image=init,
+        strength=strength,
+        format=format or _format_of(out) or settings.text("flux.format"),
+        jpeg_quality=_or(jpeg_quality, settings.integer("flux.jpeg_quality")),
+        engine=engine or settings.text("flux.engine"),
     )
-    chosen_size = _one_of(
-        "size",
-        {
-            "portrait": portrait,
-            "landscape": landscape,
-            "square": square,
-            "hd": hd,
-            "4k": four_k,
-        },
-        size,
-        settings.text("flux.default_size"),
-    )
-    wish = Wish(
-        choices=Choices(
-            prompt=read_prompt(prompt, Path(prompt_file) if prompt_file else None, sys.stdin),
-            preset=chosen_preset,
-            size=chosen_size,
-            seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
-            model=model,
-            default_model=settings.text("flux.default_model"),
-            steps=steps,
-            guidance=guidance,
-            guidance_name=_guidance_name(guidance, creative=creative, strict=strict),
-            default_guidance=settings.number("flux.guidance"),
-            count=count,
-            loras=tuple(map(parse_lora, lora or ())),
-            init_image=init,
-            strength=strength,
-            format=format or _format_of(out) or settings.text("flux.format"),
-            jpeg_quality=settings.integer("flux.jpeg_quality")
-            if jpeg_quality is None
-            else jpeg_quality,
-            engine=engine or settings.text("flux.engine"),
-        ),
-        enhance=enhance_ai or (settings.flag("flux.enhance") if enhance is None else enhance),
-        out=out,
-        on=on,
-        detach=detach,
-    )
+    wanted = enhance_ai or _or(enhance, settings.flag("flux.enhance"))
+    wish = Wish(choices, enhance=wanted, out=out, on=on, detach=detach)
     paint_and_show(context, wish, open_=open_)
 
 
-def _one_of(kind: str, flags: dict[str, bool], named: str | None, default: str) -> str:
+T = TypeVar("T")
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _one_of(
+    kind: str, flags: dict[str, bool], named: str | None, *, also: bool = False
+) -> str | None:
+    """The one choice that was made, None for none. Raises UsageError for several."""
     given = [name for name, is_set in flags.items() if is_set] + ([named] if named else [])
-    if len(given) > 1:
-        raise UsageError(f"more than one {kind}: {', '.join(given)}", hint="choose one")
-    return given[0] if given else default
-
-
-def _guidance_name(guidance: float | None, *, creative: bool, strict: bool) -> str | None:
-    names = [name for name, is_set in (("creative", creative), ("strict", strict)) if is_set]
-    if len(names) + (guidance is not None) > 1:
-        raise UsageError("--guidance, --creative and --strict say the same thing; choose one")
-    return names[0] if names else None
+    if len(given) + also > 1:
+        many = [*given, f"--{kind}"] if also else given
+        raise UsageError(f"more than one {kind}: {', '.join(many)}", hint="choose one")
+    return given[0] if given else None
 
 
 def _format_of(out: str | None) -> str | None:

@@ -12,7 +12,16 @@ from gpuctl.errors import ConfigError
 from gpuctl.models import Secret
 
 OPEN_TABLES = ("presets", "sizes", "guidances", "models")
-SECRET_KEYS = frozenset({"runpod.api_key", "claude.api_key", "huggingface.token"})
+SECRET_KEYS = frozenset(
+    {
+        "runpod.api_key",
+        "claude.api_key",
+        "huggingface.token",
+        "dockerhub.token",
+        "aws.secret_access_key",
+        "aws.session_token",
+    }
+)
 
 # Keys whose default is null and which are not text.
 _NULL_TYPES: dict[str, type] = {"runpod.port": int}
@@ -38,6 +47,18 @@ OTHER_NAMES: dict[str, str] = {
     "CLAUDE_MODEL": "claude.model",
     "HF_TOKEN": "huggingface.token",
     "HUGGINGFACE_TOKEN": "huggingface.token",
+    "HF_ENDPOINT": "huggingface.api_url",
+    "DOCKER_HUB_USERNAME": "dockerhub.username",
+    "DOCKERHUB_USERNAME": "dockerhub.username",
+    "DOCKER_PASSWORD": "dockerhub.token",
+    "DOCKERHUB_TOKEN": "dockerhub.token",
+    "AWS_PROFILE": "aws.profile",
+    "AWS_REGION": "aws.region",
+    "AWS_DEFAULT_REGION": "aws.region",
+    "AWS_ACCESS_KEY_ID": "aws.access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "aws.secret_access_key",
+    "AWS_SESSION_TOKEN": "aws.session_token",
+    "AWS_ENDPOINT_URL": "aws.endpoint_url",
 }
 
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from gpuctl.models import Json
 from gpuctl.sim import bodies, drops
 from gpuctl.sim.api import json_body
+from gpuctl.sim.kinds import IMMEDIATE
 from gpuctl.sim.problems import Problem
 from gpuctl.sim.world import World
 
@@ -50,18 +51,19 @@ def _status(world: World) -> Json:
         "folder": str(world.folder),
         "pods": world.pods.all(),
         "networkVolumes": world.volumes.all(),
+        "endpoints": world.endpoints.all(),
         "faults": world.faults.as_json(),
     }
 
 
 def _add_fault(world: World, body: Json) -> None:
-    """`new-address` strikes at once; every other fault waits for its moment."""
+    """Some strike at once (kinds.IMMEDIATE); every other fault waits for its moment."""
     kind, value = body["kind"], body.get("value")
     if kind == "ssh-drop":
         drops.parsed(value)
     if kind in ("slow-start", "rate-limit") and value and not value.replace(".", "").isdecimal():
         raise Problem(422, "bad fault", ["value: seconds"])
-    if kind == "new-address":
-        world.pods.move(value)
+    if kind in IMMEDIATE:
+        world.pods.strike(kind, value)
         return
     world.faults.add(kind, body.get("times"), value)

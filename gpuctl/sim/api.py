@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gpuctl.sim import bodies
+from gpuctl.sim.billing import billing_routes
 from gpuctl.sim.catalog_api import catalog_routes
 from gpuctl.sim.log_stream import log_endpoint
 from gpuctl.sim.problems import NO_CAPACITY, Problem
@@ -25,6 +26,8 @@ def v2_routes(world: World, is_closing: Callable[[], bool]) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
         *_pod_routes(world),
         *_volume_routes(world),
+        *_endpoint_routes(world),
+        *billing_routes(world.ledger, world.observe),
         *catalog_routes(),
         Route("/v2/pods/{id}/logs", log_endpoint(world, is_closing)),
         _route("/v2/account/ssh-keys", "GET", lambda _id, _body: _ok({"keys": world.keys})),
@@ -78,15 +81,37 @@ def _volume_routes(world: World) -> list[BaseRoute]:
     ]
 
 
+def _endpoint_routes(world: World) -> list[BaseRoute]:
+    endpoints, path = world.endpoints, "/v2/serverless"
+    one = path + "/{id}"
+
+    def delete(endpoint_id: str, _: Any) -> Response:
+        endpoints.delete(endpoint_id)
+        return Response(status_code=204)
+
+    return [
+        _route(path, "GET", lambda _id, _body: _ok({"endpoints": endpoints.all()})),
+        _route(path, "POST", lambda _id, body: _created(endpoints.create(body))),
+        _route(one, "GET", lambda endpoint_id, _body: _ok(endpoints.get(endpoint_id))),
+        _route(one, "PATCH", lambda endpoint_id, body: _ok(endpoints.update(endpoint_id, body))),
+        _route(one, "DELETE", delete),
+    ]
+
+
 def _create_pod(world: World, body: Any) -> Response:
     checked = bodies.check_create_pod(body)
+    if world.faults.take("image-refused") is not None:
+        raise Problem(422, f"invalid image name: {checked['image']}")
     if world.faults.take("insufficient-funds") is not None:
         raise Problem(402, "insufficient balance: add funds to deploy a pod")
     gpu_id = checked.get("gpu", {}).get("id", "")
     if world.faults.take("no-capacity", lambda f: not f.value or f.value in gpu_id) is not None:
         raise Problem(400, NO_CAPACITY)
     pod = world.pods.create(checked, world.keys)
-    if world.faults.take("create-500") is not None:
+    is_doubled = world.faults.take("create-twice") is not None
+    if is_doubled:
+        world.pods.create(checked, world.keys)
+    if is_doubled or world.faults.take("create-500") is not None:
         raise Problem(500, "internal server error")
     return _created(pod)
 

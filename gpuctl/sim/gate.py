@@ -59,7 +59,7 @@ class Gate:
         if not self._is_allowed(Headers(scope=scope).get("authorization", ""), path):
             return Problem(401, "missing or invalid API key").response()
         self._on_request()
-        return self._fault() if path.startswith("/v2/") else None
+        return self._fault(path) if path.startswith("/v2/") else None
 
     def _is_allowed(self, authorization: str, path: str) -> bool:
         """The account's key opens everything; a pod's own key only that pod."""
@@ -71,12 +71,15 @@ class Gate:
         own = POD_PATH.fullmatch(path)
         return own is not None and self._world.pods.is_key_of(key, own[1])
 
-    def _fault(self) -> Response | None:
+    def _fault(self, path: str) -> Response | None:
         limit = self._world.faults.take("rate-limit")
         if limit is not None:
             answer = Problem(429, "rate limit exceeded").response()
             answer.headers["Retry-After"] = limit.value or "1"
             return answer
+        broken = self._world.faults.take("server-error", lambda f: not f.value or f.value in path)
+        if broken is not None:
+            return Problem(500, "internal server error").response()
         if self._world.faults.take("html-502") is not None:
             return HTMLResponse(BAD_GATEWAY, status_code=502)
         return None

@@ -13,7 +13,24 @@ FAULT_KINDS: dict[str, str] = {
     "new-address": "running pods get a new port and host key at once; value = only this pod id",
     "disk-full": "writes in every workspace fail for lack of space, until cleared",
     "gpu-gone": "a started pod comes back with no GPU",
+    "host-full": "a start or restart is refused: the GPUs of that host are taken",
+    "server-error": "a request is answered 500; value = only paths containing it",
+    "image-refused": "a create is refused with 422 for its image",
+    "create-twice": "two pods of one name are created, and the answer is a 500",
+    "delete-ignored": "an end is answered as done, but the pod goes on",
+    "bad-image": "a pod's image is never found; it stays STARTING",
+    "private-image": "a pod's image is denied; it stays STARTING",
+    "image-too-large": "a pod's disk is too small for its image; it stays STARTING",
+    "old-driver": "a pod's host has too old a driver; it goes ERROR",
+    "no-address": "a pod runs without a public address",
+    "crash-loop": "a pod runs, but its container ends and starts again and again",
+    "platform-stop": "running pods are stopped at once by the platform; value = only this pod id",
+    "vanish": "running pods are gone at once; value = only this pod id",
+    "lock": "running pods are locked at once; value = only this pod id",
 }
+
+IMMEDIATE = frozenset({"new-address", "platform-stop", "vanish", "lock"})
+"""Faults that strike what is there when they are asked for; they do not wait."""
 
 LASTING = frozenset({"disk-full"})
 """Faults that stay until they are cleared when no count is given."""

@@ -49,6 +49,7 @@ class Pod:
     status: str = "PROVISIONING"
     started_at: str | None = None
     ssh_port: int | None = None
+    mishap: str | None = None
 
     def record(self) -> Json:
         return asdict(self)
@@ -87,7 +88,7 @@ class Pod:
             "cudaVersion": self.cuda_version,
             "ssh": {"proxy": None, "direct": self._direct()},
             "template": None,
-            "cost": self._cost_usd_h(),
+            "cost": self.cost_usd_h,
             "locked": self.locked,
             "globalNetworking": {"enabled": self.global_networking},
             "runtime": self._runtime() if self.is_running else None,
@@ -100,22 +101,28 @@ class Pod:
             document["cpu"] = {**self.cpu, "memory": self.cpu["vcpuCount"] * 2}
         return document
 
-    def _cost_usd_h(self) -> float:
+    @property
+    def cost_usd_h(self) -> float:
+        """What its GPU costs now: nothing while it is stopped, and nothing without one."""
         if self.status in ("EXITED", "ERROR", "TERMINATED"):
             return 0.0
         missing = self.gpu_count > 0 and self.gpus_present == 0
         return 0.0 if missing else self.price_usd_h
 
     def _direct(self) -> Json | None:
-        if not self.is_running or self.ssh_port is None or "22/tcp" not in self.ports:
+        is_hidden = self.mishap == "no-address" or "22/tcp" not in self.ports
+        if not self.is_running or self.ssh_port is None or is_hidden:
             return None
         command = f"ssh root@127.0.0.1 -p {self.ssh_port} -i ~/.ssh/id_ed25519"
         return {"host": "127.0.0.1", "port": self.ssh_port, "username": "root", "command": command}
 
     def _runtime(self) -> Json:
         started = clock.parsed(self.started_at or self.created_at)
+        uptime_s = (clock.now() - started).total_seconds()
+        if self.mishap == "crash-loop":  # each life ends within seconds: the count falls back
+            uptime_s = uptime_s * 10 % 3
         return {
-            "uptime": int((clock.now() - started).total_seconds()),
+            "uptime": int(uptime_s),
             "gpus": [{"util": 0, "memoryUtil": 0} for _ in range(self.gpus_present)],
             "cpu": {"util": 3},
             "memory": {"util": 5},
@@ -125,11 +132,12 @@ class Pod:
     def _port(self, index: int, text: str) -> Json:
         number, _, kind = text.partition("/")
         if text == "22/tcp":
-            return {"private": 22, "public": self.ssh_port, "type": "tcp", "ip": "127.0.0.1"}
+            public = None if self.mishap == "no-address" else self.ssh_port
+            return {"private": 22, "public": public, "type": "tcp", "ip": "127.0.0.1"}
         # HTTP ports sit behind the proxy, at a carrier-NAT address (runpod.md §2.2).
         ip = "100.65.0.7" if kind == "http" else None
-        public = 60000 + index if kind == "http" else None
-        return {"private": int(number), "public": public, "type": kind, "ip": ip}
+        outside = 60000 + index if kind == "http" else None
+        return {"private": int(number), "public": outside, "type": kind, "ip": ip}
 
 
 def place(body: Json, pinned: str | None) -> tuple[str | None, float]:

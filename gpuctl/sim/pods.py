@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gpuctl.models import Json
-from gpuctl.sim import catalog, clock
+from gpuctl.sim import catalog, clock, ledger
 from gpuctl.sim.box import Box
 from gpuctl.sim.logs import PodLog
 from gpuctl.sim.pod import ACTIONS, Pod, place
-from gpuctl.sim.problems import NO_CAPACITY, Problem, not_found
+from gpuctl.sim.problems import HOST_FULL, NO_CAPACITY, Problem, not_found
 from gpuctl.sim.runtime import Runtime, Surroundings
 from gpuctl.sim.volumes import Volumes
 
@@ -69,6 +69,12 @@ class Pods:
         with self._lock:
             return self._runtime(pod_id).log
 
+    def rates(self) -> dict[str, ledger.Rates]:
+        """What each pod is billed now."""
+        with self._lock:
+            pods = [runtime.pod for runtime in self._runtimes.values()]
+            return {pod.id: ledger.pod_rates(pod.record(), pod.cost_usd_h) for pod in pods}
+
     def is_key_of(self, key: str, pod_id: str) -> bool:
         with self._lock:
             runtime = self._runtimes.get(pod_id)
@@ -107,21 +113,32 @@ class Pods:
                 raise Problem(409, f"cannot {action} a pod that is {pod.status}")
             if action == "stop" and pod.locked:
                 raise Problem(409, "pod is locked")
+            if action == "terminate" and self._shared.faults.take("delete-ignored") is not None:
+                return None
+            if action in ("start", "restart") and self._shared.faults.take("host-full"):
+                raise Problem(400, HOST_FULL)
             self._verbs()[action](runtime)
         self._shared.on_change()
         return None if action == "terminate" else pod.as_json()
 
-    def move(self, pod_id: str | None) -> int:
-        """Gives running pods (or the one) a new address; says how many."""
+    def strike(self, kind: str, pod_id: str | None) -> int:
+        """What happens at once to running pods (or to the one); says to how many."""
+        deeds: dict[str, Callable[[Runtime], None]] = {
+            "new-address": Runtime.move,
+            "platform-stop": Runtime.stop,
+            "vanish": self._terminate,
+            "lock": _lock,
+        }
         with self._lock:
-            moved = [
+            struck = [
                 runtime
                 for runtime in self._runtimes.values()
                 if runtime.pod.is_running and pod_id in (None, runtime.pod.id)
             ]
-            for runtime in moved:
-                runtime.move()
-        return len(moved)
+            for runtime in struck:
+                deeds[kind](runtime)
+        self._shared.on_change()
+        return len(struck)
 
     def _verbs(self) -> dict[str, Callable[[Runtime], None]]:
         return {
@@ -205,6 +222,10 @@ class Pods:
         if runtime is None:
             raise not_found("pod", pod_id)
         return runtime
+
+
+def _lock(runtime: Runtime) -> None:
+    runtime.pod.locked = True
 
 
 def _restart(runtime: Runtime) -> None:

@@ -12,6 +12,8 @@ NO_CAPACITY = (
     "Please refresh and try again."
 )
 
+HOST_FULL = "There are not enough free GPUs on the host machine to start this pod."
+
 
 class Problem(Exception):
     """An answer that is an error. `errors` lists schema violations (422 only)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpuctl.sim import clock, processes
+from gpuctl.sim import clock, mishaps, processes
 from gpuctl.sim.box import Box
 from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
@@ -51,6 +51,7 @@ class Runtime:
         delay_s = float(fault.value or 30) if fault else 0.0
         self._cancelled = threading.Event()
         self.pod.status, self.pod.started_at = "PROVISIONING", None
+        self.pod.mishap = None
         self.log.system(f"create container {self.pod.image}")
         threading.Thread(target=self._boot, args=(self._cancelled, delay_s), daemon=True).start()
 
@@ -92,12 +93,30 @@ class Runtime:
                 self._run()
 
     def _run(self) -> None:
+        mishap = mishaps.drawn(self._shared.faults)
+        if mishap is not None:
+            self._run_into(mishap)
+            return
         self.log.system(f"image pull: {self.pod.image}: complete")
         self.log.system("start container")
         self._box.make(self.pod.gpu_id, self.pod.gpus_present)
         self._listen()
         self.pod.status = "RUNNING"
         self.log.container(f"sshd listens on port 22 (public port {self.pod.ssh_port})")
+        self._shared.on_change()
+
+    def _run_into(self, mishap: mishaps.Mishap) -> None:
+        """A boot that does not end in a machine one could use."""
+        for line in mishap.system:
+            self.log.system(line.format(image=self.pod.image))
+        for line in mishap.container:
+            self.log.container(line)
+        self.pod.mishap, self.pod.status = mishap.kind, mishap.status
+        if mishap.status == "RUNNING":
+            self._listen()
+            assert self._server is not None
+            self._server.close()  # a port at which nobody answers
+            self._server = None
         self._shared.on_change()
 
     def _listen(self) -> None:

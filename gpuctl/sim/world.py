@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpuctl.models import Json
+from gpuctl.sim import endpoints, ledger
 from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
 from gpuctl.sim.pods import Pods, new_id
@@ -41,6 +42,8 @@ class World:
         drops = Drops(self.faults)
         shared = Surroundings(folder, api_url, self.faults, drops, self.save, environment, **phases)
         self.pods = Pods(state.get("pods", []), shared, self.volumes)
+        self.endpoints = endpoints.Endpoints(state.get("endpoints", []), new_id, self.save)
+        self.ledger = ledger.Ledger(state.get("ledger", []))
 
     def set_keys(self, keys: list[str]) -> None:
         self.keys = keys
@@ -49,16 +52,26 @@ class World:
     def save(self) -> None:
         """On disk when it returns. A snapshot that a later one has overtaken is not written."""
         change = next(self._changes)
+        self.observe()
         snapshot = self._snapshot()
         with self._writing:
             if change > self._written and self.folder.is_dir():
                 write_json(self._path, snapshot)
                 self._written = change
 
+    def observe(self) -> None:
+        """Lets the ledger see what is billed now."""
+        volumes, served = self.volumes.all(), self.endpoints.all()
+        self.ledger.observe("pod", self.pods.rates())
+        self.ledger.observe("volume", {each["id"]: ledger.volume_rates(each) for each in volumes})
+        self.ledger.observe("serverless", {each["id"]: endpoints.rates(each) for each in served})
+
     def _snapshot(self) -> Json:
         return {
             "pods": self.pods.records(),
             "volumes": self.volumes.all(),
+            "endpoints": self.endpoints.all(),
+            "ledger": self.ledger.records(),
             "keys": self.keys,
             "faults": self.faults.as_json(),
         }

@@ -11,6 +11,7 @@ import pytest
 
 from gpuctl.cli import main
 from gpuctl.sim import launcher
+from gpuctl.sim.kinds import FAULT_KINDS
 from tests.support.simulator import a_running_pod, api_client
 
 
@@ -62,7 +63,7 @@ def test_a_wrong_fault_is_a_usage_error(folder: Path, said: Any, argv: tuple[str
 def test_every_kind_of_fault_is_listed_with_its_meaning(folder: Path, said: Any) -> None:
     _, envelope = said("sim", "fault", "--list")
     page = (Path(__file__).parents[2] / "docs/simulator.md").read_text(encoding="utf-8")
-    assert len(envelope["data"]["kinds"]) == 10
+    assert envelope["data"]["kinds"] == FAULT_KINDS
     assert [kind for kind in envelope["data"]["kinds"] if f"| `{kind}` |" not in page] == []
 
 

@@ -157,8 +157,8 @@ def test_setting_a_key_keeps_every_other_line(tmp_path: Path) -> None:
 
 def test_every_default_loads_and_every_secret_is_marked(tmp_path: Path) -> None:
     settings = load(tmp_path)
-    assert {key for key, _ in settings.items() if key.endswith(("api_key", "token"))} == set(
-        config.SECRET_KEYS
-    )
+    assert {
+        key for key, _ in settings.items() if key.endswith(("api_key", "access_key", "token"))
+    } == set(config.SECRET_KEYS)
     assert set(config.OTHER_NAMES.values()) <= {key for key, _ in settings.items()}
     assert all(value.origin == "default" for _, value in settings.items())

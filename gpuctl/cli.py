@@ -51,6 +51,8 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "--yes": {"yes": True},
     "--dry-run": {"dry_run": True},
     "--sim": {"sim": True},
+    "--version": {"version": True},
+    "-V": {"version": True},
 }
 _HELP_FLAGS = ("-h", "--help")
 
@@ -138,7 +140,7 @@ def main(argv: Sequence[str] | None = None, *, context: Context | None = None) -
 def _run(argv: list[str], context: Context) -> int:
     if "_GPUCTL_COMPLETE" in os.environ:
         return _invoke(build(completion=True), [], context)
-    if argv in (["--version"], ["-V"]):
+    if context.console.options.version:
         context.console.result({"version": __version__}, f"gpuctl {__version__}")
         return 0
     if not argv or argv in (["help"], ["-h"], ["--help"]):
@@ -146,6 +148,8 @@ def _run(argv: list[str], context: Context) -> int:
         return 0
     if argv[0].startswith("-"):
         raise UsageError(f"there is no option {argv[0]} here", hint="gpuctl --help")
+    if argv[0] == "help" and argv[1] in COMMANDS:
+        argv = [argv[1], "--help"]
     if argv[0] not in COMMANDS:
         near = get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
         meant = f"did you mean: gpuctl {near[0]}" if near else "gpuctl --help"

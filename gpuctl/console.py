@@ -39,6 +39,7 @@ class Options:
     yes: bool = False
     dry_run: bool = False
     sim: bool = False
+    version: bool = False
 
 
 class Redactor:

@@ -136,7 +136,7 @@ def _moved(record: JobRecord, out: str) -> JobRecord:
     from gpuctl.services import destinations  # noqa: PLC0415
 
     moved = destinations.plan(out, Path.cwd(), ("png", "jpg", "jpeg", "webp"))
-    destinations.prepare(moved)
+    destinations.check(moved)
     context = {**record.context, "folder": str(moved.folder.absolute()), "name": moved.name}
     return replace(record, context=context, artifacts=(), files=())
 

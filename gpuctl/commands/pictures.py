@@ -28,7 +28,7 @@ def paint_and_show(context: Context, wish: Wish, *, open_: bool | None) -> None:
     if context.is_dry_run:
         show_plan(context, wish, order, configured_machine(context, wish.on))
         return
-    destinations.prepare(order.destination)
+    destinations.check(order.destination)
     began = context.clock.now()
     pending = _start_enhancement(context, wish, order)
     try:
@@ -107,7 +107,7 @@ def repaint(
         text = f"would send the job again: {job_input['prompt']}"
         context.console.result({"input": job_input, "folder": str(destination.folder)}, text)
         return
-    destinations.prepare(destination)
+    destinations.check(destination)
     prompts = receipt["prompts"]
     told = {
         "prompt": prompts.get("user"),

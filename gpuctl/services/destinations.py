@@ -42,22 +42,34 @@ def plan(out: str | None, default_folder: Path, formats: tuple[str, ...]) -> Des
     return Destination(path.parent, path.name)
 
 
-def prepare(destination: Destination) -> None:
-    """Makes the folder and checks that it can take the result. Raises UsageError."""
-    folder = destination.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+def check(destination: Destination) -> None:
+    """Whether the result will fit there, before anything is started. Makes nothing.
+
+    Raises UsageError.
+    """
+    nearest = destination.folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest} is not a folder", hint="choose another with --out")
+    if not os.access(nearest, os.W_OK):
+        raise UsageError(f"{nearest} cannot be written", hint="choose another with --out")
+    if shutil.disk_usage(nearest).free < LEAST_FREE_BYTES:
         raise UsageError(
-            f"cannot make the folder {folder}: {error.strerror}", hint="choose another with --out"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written", hint="choose another with --out")
-    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
-        raise UsageError(
-            f"{folder} has less than {LEAST_FREE_BYTES // 1024**2} MB free",
+            f"{nearest} has less than {LEAST_FREE_BYTES // 1024**2} MB free",
             hint="make room, or choose another disk with --out",
         )
+
+
+def prepare(destination: Destination) -> None:
+    """Makes the folder. Raises UsageError."""
+    try:
+        destination.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make the folder {destination.folder}: {error.strerror}",
+            hint="choose another with --out",
+        ) from error
 
 
 def _free(path: Path) -> Path:

@@ -13,6 +13,8 @@ from gpuctl.models import Artifact, Event, Job, Json
 
 # bytes so far, bytes in all
 OnBytes = Callable[[int, int], None]
+# a piece of a running command's stderr
+OnStderr = Callable[[bytes], object]
 
 LOST = -1
 """Exit code of a command whose connection went away: lost, never failed (feasibility.md §1)."""
@@ -57,7 +59,9 @@ class Shell(Protocol):
         """Raises ConnectionFailed when there is no end within `timeout_s`."""
         ...
 
-    def start(self, argv: Sequence[str]) -> Process: ...
+    def start(self, argv: Sequence[str], *, on_stderr: OnStderr | None = None) -> Process:
+        """`on_stderr` gets every piece as it comes, on a thread of its own."""
+        ...
 
     def prepare(self) -> None:
         """Opens ahead what the next command will need, without waiting; it saves one round trip
@@ -89,8 +93,14 @@ class Shell(Protocol):
         given; a file that does not match is deleted. Raises TransferFailed, NotFound."""
         ...
 
-    def forward(self, port: int) -> AbstractContextManager[int]:
-        """A port of 127.0.0.1 here that leads to `port` of the machine's own 127.0.0.1."""
+    def forward(self, port: int, *, local_port: int = 0) -> AbstractContextManager[int]:
+        """A port of 127.0.0.1 here that leads to `port` of the machine's own 127.0.0.1.
+
+        `local_port` 0 = any that is free. Raises OSError when it is taken."""
+        ...
+
+    def listens(self, port: int) -> bool:
+        """Whether something answers on `port` of the machine's own 127.0.0.1."""
         ...
 
     def close(self) -> None: ...

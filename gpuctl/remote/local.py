@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from gpuctl.remote import commands, streams, transfer
-from gpuctl.remote.base import Completed, OnBytes
+from gpuctl.remote.base import Completed, OnBytes, OnStderr
 
 _SIGNAL_BASE = 128
 
@@ -18,7 +19,7 @@ _SIGNAL_BASE = 128
 class LocalProcess:
     """A child process. Local commands are never lost."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], on_stderr: OnStderr | None = None) -> None:
         pipe = subprocess.PIPE
         try:
             self._child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
@@ -35,7 +36,7 @@ class LocalProcess:
             self._child.stderr,
         )
         self._stderr = stderr
-        self._tail = streams.Tail(lambda: _read(stderr, 1 << 16))
+        self._tail = streams.Tail(lambda: _read(stderr, 1 << 16), on_stderr)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -80,8 +81,8 @@ class LocalShell:
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         return commands.run(self.start, argv, stdin, timeout_s)
 
-    def start(self, argv: Sequence[str]) -> LocalProcess:
-        return LocalProcess(argv)
+    def start(self, argv: Sequence[str], *, on_stderr: OnStderr | None = None) -> LocalProcess:
+        return LocalProcess(argv, on_stderr)
 
     def prepare(self) -> None:
         return
@@ -108,8 +109,16 @@ class LocalShell:
         transfer.get(self.start, source, target, size=size, sha256=sha256, on_bytes=on_bytes)
 
     @contextlib.contextmanager
-    def forward(self, port: int) -> Iterator[int]:
+    def forward(self, port: int, *, local_port: int = 0) -> Iterator[int]:
+        del local_port  # it is here already
         yield port
+
+    def listens(self, port: int) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gpuctl.errors import ConnectionFailed, CredentialsError
 from gpuctl.models import Address
 from gpuctl.remote import commands, quoting, transfer, tunnel
-from gpuctl.remote.base import Completed, OnBytes
+from gpuctl.remote.base import Completed, OnBytes, OnStderr
 from gpuctl.remote.dialling import Dial, Proxy
 
 if TYPE_CHECKING:
@@ -96,12 +96,13 @@ class SshShell:
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         return commands.run(self.start, argv, stdin, timeout_s)
 
-    def start(self, argv: Sequence[str]) -> SshProcess:
+    def start(self, argv: Sequence[str], *, on_stderr: OnStderr | None = None) -> SshProcess:
         """Raises ConnectionFailed."""
         if not self.transport.is_active():
             raise ConnectionFailed(self._why_lost())
         with self._renamed(self._address):
-            return self._process(self.sessions.take(), quoting.join(argv), self._why_lost)
+            channel = self.sessions.take()
+            return self._process(channel, quoting.join(argv), self._why_lost, on_stderr)
 
     def prepare(self) -> None:
         self.sessions.prepare()
@@ -127,8 +128,13 @@ class SshShell:
     ) -> None:
         transfer.get(self.start, source, target, size=size, sha256=sha256, on_bytes=on_bytes)
 
-    def forward(self, port: int) -> AbstractContextManager[int]:
-        return tunnel.forward(self.transport, port)
+    def forward(self, port: int, *, local_port: int = 0) -> AbstractContextManager[int]:
+        return tunnel.forward(self.transport, port, local_port=local_port)
+
+    def listens(self, port: int) -> bool:
+        """Raises ConnectionFailed."""
+        with self._renamed(self._address):
+            return tunnel.answers(self.transport, port)
 
     @contextlib.contextmanager
     def sftp(self) -> Iterator[paramiko.SFTPClient]:

@@ -11,7 +11,7 @@ from paramiko.message import Message
 
 from gpuctl.errors import ConnectionFailed
 from gpuctl.remote import streams
-from gpuctl.remote.base import LOST
+from gpuctl.remote.base import LOST, OnStderr
 
 # sshd tells which signal it was, paramiko keeps it to itself; 128 + n is what a shell would say.
 _KILLED = 128
@@ -21,11 +21,17 @@ _PIECE_BYTES = 128 << 10
 class SshProcess:
     """Runs `command` on `channel`. `lost` names the reason why the connection went away."""
 
-    def __init__(self, channel: paramiko.Channel, command: str, lost: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        command: str,
+        lost: Callable[[], str],
+        on_stderr: OnStderr | None = None,
+    ) -> None:
         self._channel = channel
         self._lost = lost
         _request_exec(channel, command)
-        self._tail = streams.Tail(lambda: channel.recv_stderr(1 << 16))
+        self._tail = streams.Tail(lambda: channel.recv_stderr(1 << 16), on_stderr)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -25,8 +25,11 @@ class Tail:
     Unread stderr would fill its pipe or window and stop the command for ever.
     """
 
-    def __init__(self, read: Callable[[], bytes]) -> None:
+    def __init__(
+        self, read: Callable[[], bytes], on_bytes: Callable[[bytes], object] | None = None
+    ) -> None:
         self._read = read
+        self._on_bytes = on_bytes
         self._kept = bytearray()
         self._thread = threading.Thread(target=self._drain, name="stderr", daemon=True)
         self._thread.start()
@@ -38,5 +41,7 @@ class Tail:
 
     def _drain(self) -> None:
         while chunk := self._read():
+            if self._on_bytes is not None:
+                self._on_bytes(chunk)
             self._kept += chunk
             del self._kept[:-_STDERR_KEPT_BYTES]

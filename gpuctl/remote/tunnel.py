@@ -16,18 +16,32 @@ _PIECE_BYTES = 64 << 10
 
 
 @contextlib.contextmanager
-def forward(transport: paramiko.Transport, port: int, *, host: str = "127.0.0.1") -> Iterator[int]:
-    """Yields the local port (on 127.0.0.1, chosen by the system). Ends with the block.
+def forward(
+    transport: paramiko.Transport, port: int, *, host: str = "127.0.0.1", local_port: int = 0
+) -> Iterator[int]:
+    """Yields the local port (on 127.0.0.1; 0 = chosen by the system). Ends with the block.
 
-    A connection that the machine refuses is closed at once; the others go on.
+    A connection that the machine refuses is closed at once; the others go on. Raises OSError when
+    `local_port` is taken.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", local_port))
     listener.settimeout(_ACCEPT_POLL_S)
     tunnel = _Tunnel(transport, listener, (host, port))
     try:
         yield listener.getsockname()[1]
     finally:
         tunnel.close()
+
+
+def answers(transport: paramiko.Transport, port: int, *, host: str = "127.0.0.1") -> bool:
+    """Whether the machine can connect to its own `port`. Raises paramiko's other exceptions."""
+    import paramiko  # noqa: PLC0415  long loaded: there is a transport
+
+    try:
+        transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0)).close()
+    except paramiko.ChannelException:
+        return False
+    return True
 
 
 class _Tunnel:

@@ -17,7 +17,7 @@ import typer
 from gpuctl import __version__, help_text
 from gpuctl.console import Console, Options
 from gpuctl.context import Context
-from gpuctl.errors import GpuctlError, Interrupted, UsageError
+from gpuctl.errors import GpuctlError, Interrupted, PassedThrough, UsageError
 
 # Command → module and the function, or the Typer group `app`. The order is that of the help.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -113,8 +113,11 @@ def main(argv: Sequence[str] | None = None, *, context: Context | None = None) -
         console.options = invocation.options
     context = context or Context(console)
     console.command = " ".join(invocation.argv[:1])
+    context.argv = tuple(invocation.argv)
     try:
         return _run(invocation.argv, context)
+    except PassedThrough as ended:
+        return ended.exit_code
     except GpuctlError as error:
         _trace_if_asked(console)
         console.failure(error)

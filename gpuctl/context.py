@@ -38,6 +38,8 @@ class Context:
         self.environ = os.environ if environ is None else environ
         self.project_folder = project_folder or Path.cwd()
         self._clock = clock
+        # The command line without the global options: what stood behind `--` can be told.
+        self.argv: tuple[str, ...] = ()
 
     # Folders (XDG on Linux; the platform's own elsewhere).
 

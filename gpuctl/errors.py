@@ -41,6 +41,14 @@ EXIT_CODES: dict[int, str] = {
 }
 
 
+class PassedThrough(Exception):
+    """Not an error: ends `ssh` and `exec` with the exit code of the remote command."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class GpuctlError(Exception):
     """Something the operator can act on: what happened, and `hint`, what to type next."""
 

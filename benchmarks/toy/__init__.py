@@ -1,0 +1,1 @@
+"""The same pretended model for both ways of making a picture."""

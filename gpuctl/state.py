@@ -182,6 +182,20 @@ class State:
             (outcome, machine_id, self._now(), name),
         )
 
+    def mark(self, name: str, event: str) -> None:
+        """Adds an event (stopped, started) to what the journal knows of `name`, if it does."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT detail FROM journal WHERE name = ?", (name,))
+            for (text,) in found.fetchall():
+                detail = records.load(text)
+                detail["events"] = [
+                    *detail.get("events", ()),
+                    {"at": self._now(), "event": event},
+                ]
+                connection.execute(
+                    "UPDATE journal SET detail = ? WHERE name = ?", (records.dump(detail), name)
+                )
+
     def unresolved(self) -> list[Intent]:
         """Intents of which nobody knows the outcome, oldest first."""
         return self._intents("WHERE outcome IS NULL ORDER BY created_at, rowid")
@@ -194,7 +208,7 @@ class State:
         columns = (
             "json_object('name', name, 'provider', provider, 'workload', workload,"
             " 'created_at', created_at, 'detail', json(detail), 'outcome', outcome,"
-            " 'machine_id', machine_id)"
+            " 'machine_id', machine_id, 'resolved_at', resolved_at)"
         )
         return self._read(f"SELECT {columns} FROM journal {tail}", values, records.intent)
 

@@ -13,7 +13,8 @@ from gpuctl.models import Address, Artifact, JobRecord, Json, Machine, Pin
 class Intent:
     """A journal row: something that may have started billing under `name`. Times in Unix seconds.
 
-    `outcome` is None while nobody knows what became of it.
+    `outcome` is None while nobody knows what became of it; `resolved_at` is when that was last
+    learned. `detail["events"]` lists what was done to it since: `{"at", "event"}`.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Intent:
     detail: Json = field(default_factory=dict)
     outcome: str | None = None
     machine_id: str | None = None
+    resolved_at: float | None = None
 
 
 def dump(record: Json) -> str:
@@ -60,4 +62,4 @@ def job(text: str) -> JobRecord:
 
 
 def intent(text: str) -> Intent:
-    return Intent(**load(text))
+    return Intent(**_known(Intent, load(text)))

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -41,10 +42,8 @@ class ServerEvent:
 
 def is_loopback(host: str | None) -> bool:
     """Whether the name or address can only be this computer."""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host or "").is_loopback
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
 
@@ -77,6 +76,7 @@ class Http:
         self._credentials_hint = credentials_hint
         self._transport = transport
         self._client: httpx.Client | None = None
+        self._opening = Lock()  # several questions may be asked at once
         self._close: Callable[[], object] = lambda: None
 
     @property
@@ -243,21 +243,24 @@ class Http:
         return httpx.Timeout(read_s, connect=min(CONNECT_TIMEOUT_S, self._timeout_s))
 
     def _http(self) -> httpx.Client:
-        if self._client is None:
-            import httpx  # noqa: PLC0415  60 ms, only when something is called
+        with self._opening:
+            if self._client is None:
+                self._client = self._opened()
+                self._close = weakref.finalize(self, self._client.close)
+            return self._client
 
-            self._client = httpx.Client(
-                timeout=self._timeout(read_s=self._timeout_s),
-                transport=self._transport,
-                follow_redirects=False,
-                # A proxy of the environment has no business between us and the loopback, and
-                # certificates take 20 ms to load.
-                trust_env=not self.is_loopback,
-                verify=urlsplit(self.base_url).scheme == "https",
-                headers={"Accept": "application/json", "User-Agent": "gpuctl"},
-            )
-            self._close = weakref.finalize(self, self._client.close)
-        return self._client
+    def _opened(self) -> httpx.Client:
+        import httpx  # noqa: PLC0415  60 ms, only when something is called
+
+        # A proxy has no business before the loopback, and certificates take 20 ms to load.
+        return httpx.Client(
+            timeout=self._timeout(read_s=self._timeout_s),
+            transport=self._transport,
+            follow_redirects=False,
+            trust_env=not self.is_loopback,
+            verify=urlsplit(self.base_url).scheme == "https",
+            headers={"Accept": "application/json", "User-Agent": "gpuctl"},
+        )
 
     @contextmanager
     def _named_errors(self, method: str, path: str) -> Iterator[None]:

@@ -100,7 +100,46 @@ class RunpodApi:
         return self._objects(self.http.get("/network-volumes"), "networkVolumes")
 
     def network_volume(self, volume_id: str) -> Json:
-        return self.http.get(f"/network-volumes/{quote(volume_id, safe='')}")
+        return self.http.get(_volume(volume_id))
+
+    def list_prices(self) -> list[Json]:
+        """GPU types with their prices per card and hour, serverless included; no stock."""
+        return self._objects(self.http.get("/catalog/gpus"), "gpus")
+
+    def create_volume(self, body: Json) -> Json:
+        """Starts billing. `size` in GB; the data centre is called `dataCenter` (runpod.md §7.1)."""
+        volume = self.http.send("POST", "/network-volumes", body)
+        if not volume.get("id"):
+            raise ApiError("RunPod made a volume but did not say which", details={"answer": volume})
+        return volume
+
+    def patch_volume(self, volume_id: str, body: Json) -> Json:
+        return self.http.send("PATCH", _volume(volume_id), body)
+
+    def delete_volume(self, volume_id: str) -> None:
+        self.http.send("DELETE", _volume(volume_id))
+
+    # serverless endpoints
+
+    def list_endpoints(self) -> list[Json]:
+        return list(self._pages("/serverless", "endpoints"))
+
+    def patch_endpoint(self, endpoint_id: str, body: Json) -> Json:
+        return self.http.send("PATCH", _endpoint(endpoint_id), body)
+
+    def delete_endpoint(self, endpoint_id: str) -> None:
+        self.http.send("DELETE", _endpoint(endpoint_id))
+
+    # bills
+
+    def bills(self, kind: str, *, start: str, bucket: str) -> list[Json]:
+        """What was billed since `start` (RFC 3339), one record for each thing and bucket.
+
+        `kind` is pods, serverless or network-volumes; `bucket` hour, day, week, month or year.
+        RunPod's own public endpoints are another path, and not asked for.
+        """
+        params = {"startTime": start, "bucketSize": bucket}
+        return self._objects(self.http.get(f"/billing/{kind}", params), "records")
 
     # reading
 
@@ -132,6 +171,14 @@ _KEYS = "/account/ssh-keys"
 
 def _pod(pod_id: str) -> str:
     return f"/pods/{quote(pod_id, safe='')}"
+
+
+def _volume(volume_id: str) -> str:
+    return f"/network-volumes/{quote(volume_id, safe='')}"
+
+
+def _endpoint(endpoint_id: str) -> str:
+    return f"/serverless/{quote(endpoint_id, safe='')}"
 
 
 def _next_cursor(page: Json) -> str | None:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 CONFIRM_LIMIT_S = 90.0
 POLL_S = 2.0
+# An end that was answered as done, and was not, is asked for again.
+RESEND_S = 15.0
 # Refusals that asking again does not change; 409 and 429 pass.
 _FINAL = (400, 405, 410)
 COMING = ("RUNNING", "STARTING", "PROVISIONING")
@@ -125,6 +127,7 @@ def start(
     session.report.step(f"starting {current.name}")
     try:
         current = _started(session, current)
+        session.state.mark(current.name, "started")
         if wait:
             current = until_usable(session, current, limit_s=limit_s, probe=probe)
         _check_gpu(current)
@@ -153,7 +156,9 @@ def stop(session: Session, machine: Machine) -> Machine:
         seen = refresh(session, current)
         return seen if seen.status in DEAD else None
 
-    return _confirmed(session, current, stopped, "stop")
+    ended = _confirmed(session, current, stopped, "stop")
+    session.state.mark(current.name, "stopped")  # what it costs afterwards is only its volume
+    return ended
 
 
 def terminate(session: Session, machine: Machine) -> None:
@@ -162,13 +167,13 @@ def terminate(session: Session, machine: Machine) -> None:
     Idempotent: something already gone is success. Raises StillBilling when it cannot be confirmed.
     """
     session.report.step(f"terminating {machine.name}")
-    is_sent = False
+    sent_at: float | None = None
 
     def gone() -> bool | None:
-        nonlocal is_sent
-        if not is_sent:
+        nonlocal sent_at
+        if sent_at is None or session.clock.now() - sent_at > RESEND_S:
             session.provider.terminate(machine.id)
-            is_sent = True
+            sent_at = session.clock.now()
         return True if _is_gone(session, machine.id) else None
 
     _confirmed(session, machine, gone, "terminate")

@@ -159,10 +159,17 @@ def test_terminating_is_done_when_a_read_no_longer_finds_it(api: PodApi, shop: R
 def test_an_accepted_delete_is_no_proof_of_death(api: PodApi, shop: Rental) -> None:
     machine = a_pod(api)
     shop.state.remember(machine)
-    api.script("DELETE /v2/pods", Answer(204, ""))
+    api.script("DELETE /v2/pods", *[Answer(204, "")] * 20)
     with pytest.raises(StillBilling, match="waited 90 s"):
         machines.terminate(shop.session, machine)
     assert shop.state.machine("p1") is not None
+
+
+def test_a_delete_that_did_nothing_is_asked_for_again(api: PodApi, shop: Rental) -> None:
+    machine = a_pod(api)
+    api.script("DELETE /v2/pods", Answer(204, ""))
+    machines.terminate(shop.session, machine)
+    assert api.pods == {}
 
 
 def test_a_delete_is_repeated_until_it_gets_through(api: PodApi, shop: Rental) -> None:

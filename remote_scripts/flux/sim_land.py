@@ -6,6 +6,7 @@ import itertools
 import random
 from typing import Any
 
+from flux.sim_brushes import column
 from flux.sim_palette import Colour, Scene, mix
 
 Picture = Any
@@ -90,8 +91,6 @@ def _range(
 
 def _ground(scene: Scene, share: float, size: tuple[int, int], base: int) -> Picture:
     """Dark at the crest, dissolving into haze downwards, so that ranges stand apart."""
-    from flux.sim_scene import column
-
     crest = mix(scene.palette.haze, scene.palette.near, 0.22 + 0.78 * share)
     foot = mix(crest, scene.palette.haze, 0.6 - 0.42 * share)
     if scene.has_snow:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from flux.sim_brushes import blot
 from flux.sim_palette import Colour, Scene, mix
 from flux.sim_shapes import CAT, FOX, FOX_CHEST, FOX_TIP, Points, dot, shape
 
@@ -46,8 +47,6 @@ def _cat(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Rando
 
 
 def _lighthouse(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Random) -> None:
-    from flux.sim_scene import blot
-
     tall = min(canvas.size) * 0.36
     box = (at[0] - tall / 2, at[1] - tall * 0.93, tall)
     dark = mix(scene.palette.near, (10, 12, 20), 0.45)
@@ -125,8 +124,6 @@ def _boat(canvas: Picture, scene: Scene, at: tuple[float, float], chance: random
 
 
 def _house(canvas: Picture, scene: Scene, at: tuple[float, float], _: random.Random) -> None:
-    from flux.sim_scene import blot
-
     tall = min(canvas.size) * 0.17
     box = _standing(canvas, at, tall)
     wall = mix(scene.palette.near, (30, 20, 20), 0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from flux.sim_palette import Colour
+from flux.sim_palette import Colour, mix
 
 Picture = Any  # PIL.Image.Image; Pillow is not imported until something is painted
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("gpuctl.commands.machines", "stop"),
     "terminate": ("gpuctl.commands.machines", "terminate"),
     "gpus": ("gpuctl.commands.machines", "gpus"),
+    "setup": ("gpuctl.commands.setup", "setup"),
     "config": ("gpuctl.commands.config", "app"),
     "sim": ("gpuctl.commands.sim", "app"),
     "completion": ("gpuctl.commands.help", "completion"),

@@ -215,11 +215,31 @@ class Console:
             if answer in choices:
                 return answer
 
-    def _ask(self, question: str, flag: str) -> str:
+    def ask(self, question: str, *, flag: str) -> str:
+        """Asks for a line of text. Raises UsageError naming `flag` where nobody can answer."""
+        return self._ask(f"{question}: ", flag).strip()
+
+    def ask_secret(self, question: str, *, flag: str) -> str:
+        """Asks for text that is not shown. Raises UsageError naming `flag`."""
+        from getpass import getpass  # noqa: PLC0415  only for the few who ask
+
+        self._must_ask(question, flag)
+        self._end_line()
+        try:
+            answer = getpass(f"{question}: ", stream=self._err).strip()
+        except EOFError:
+            raise UsageError("the input ended", hint=f"say it with {flag}") from None
+        self.redact.learn(Secret(answer))
+        return answer
+
+    def _must_ask(self, question: str, flag: str) -> None:
         if not self.can_ask:
             raise UsageError(
                 f"this needs an answer: {question.strip()}", hint=f"say it with {flag}"
             )
+
+    def _ask(self, question: str, flag: str) -> str:
+        self._must_ask(question, flag)
         self._end_line()
         self._write(self._err, question)
         answer = self._in.readline()

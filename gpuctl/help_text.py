@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("gpus", "List GPU types with price, memory and stock."),
     ),
     "This tool": (
+        ("setup", "Set up credentials and an SSH key, each checked by using it."),
         ("config", "Show, get and set configuration, each value with its origin."),
         ("sim", "Look after the simulator: status, stop, reset, fault."),
         ("completion", "Print the completion script of a shell."),

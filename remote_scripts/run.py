@@ -21,6 +21,7 @@ VERBS = {
     "daemon": "worker.daemon",
     "engine": "worker.engine",
     "serverless": "worker.serverless",
+    "watchdog": "watchdog.main",
 }
 
 

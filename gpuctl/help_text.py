@@ -32,6 +32,13 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("terminate", "End a machine for good, and prove that it is gone."),
         ("gpus", "List GPU types with price, memory and stock."),
     ),
+    "Reach a machine": (
+        ("wait", "Wait until a machine can be used."),
+        ("connect", "Read a machine's address again, and try to get in."),
+        ("ssh", "Open a shell with the real ssh, our key and its pinned host key."),
+        ("exec", "Run one command there: stdin, stdout, stderr, exit code."),
+        ("tunnel", "Bring a port of the machine to 127.0.0.1."),
+    ),
     "This tool": (
         ("setup", "Set up credentials and an SSH key, each checked by using it."),
         ("config", "Show, get and set configuration, each value with its origin."),

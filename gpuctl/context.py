@@ -15,6 +15,8 @@ from gpuctl.models import Need, Secret
 if TYPE_CHECKING:
     from gpuctl.models import Machine
     from gpuctl.providers.base import Provider
+    from gpuctl.providers.ec2_account import Ec2Account
+    from gpuctl.providers.runpod_account import RunpodAccount
     from gpuctl.services.connections import Connector
     from gpuctl.services.links import MachineLink
     from gpuctl.services.session import Session
@@ -149,6 +151,36 @@ class Context:
         key = self.simulator.api_key if self.is_sim else self.settings.secret("runpod.api_key")
         self.console.redact.learn(key)
         return key
+
+    def account(self) -> RunpodAccount:
+        """The RunPod account beyond its machines, over the same connection."""
+        from gpuctl.providers.runpod import RunpodProvider  # noqa: PLC0415  only for money
+        from gpuctl.providers.runpod_account import RunpodAccount  # noqa: PLC0415  likewise
+
+        provider = self.provider("runpod")
+        assert isinstance(provider, RunpodProvider)
+        return RunpodAccount(provider.api)
+
+    def aws_regions(self) -> list[Ec2Account]:
+        """Where instances and disks may bill; [] without credentials for AWS.
+
+        The simulator has no AWS: with --sim only one on this computer is asked.
+        """
+        from urllib.parse import urlsplit  # noqa: PLC0415  only for money
+
+        from gpuctl.clients.ec2_api import Ec2Api  # noqa: PLC0415  only for money
+        from gpuctl.clients.http import is_loopback  # noqa: PLC0415  likewise
+        from gpuctl.providers.ec2_account import Ec2Account  # noqa: PLC0415  likewise
+        from gpuctl.services import credentials  # noqa: PLC0415  likewise
+
+        values = credentials.Values(self.settings)
+        access = credentials.aws_access(values)
+        is_here = is_loopback(urlsplit(access.endpoint_url or "").hostname)
+        if not credentials.has_aws(values) or (self.is_sim and not is_here):
+            return []
+        regions = self.settings.strings("aws.regions") or (access.region or "us-east-1",)
+        timeout_s = self.settings.number("runpod.timeout_s")
+        return [Ec2Account(Ec2Api(access, region, timeout_s)) for region in regions]
 
     def need(self, workload: str) -> Need:
         from gpuctl.workloads import WORKLOADS  # noqa: PLC0415  commands that generate have it

@@ -41,7 +41,7 @@ def reconcile(session: Session) -> list[Finding]:
     open_intents = [
         intent
         for intent in session.state.unresolved()
-        if intent.provider == session.provider.name and not _is_being_made(intent, now)
+        if intent.provider == session.provider.name and not is_being_made(intent, now)
     ]
     if not open_intents:
         return []
@@ -79,7 +79,7 @@ def price(machine: Machine) -> str:
     return f"${machine.price_usd_h:.2f}/h"
 
 
-def _is_being_made(intent: Intent, now: float) -> bool:
+def is_being_made(intent: Intent, now: float) -> bool:
     """Whether the process that wrote the intent still lives and may be waiting for the answer."""
     pid = intent.detail.get("pid")
     is_elsewhere = intent.detail.get("computer") != socket.gethostname()

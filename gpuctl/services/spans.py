@@ -1,0 +1,72 @@
+"""How long each machine ran, stood still and cost, from what this computer wrote down: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from gpuctl.models import Json
+from gpuctl.providers.holdings import pod_storage_usd_h
+from gpuctl.state_records import Intent
+
+ENDED = ("terminated", "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time (Unix seconds) at one rate, storage included."""
+
+    began: float
+    ended: float
+    usd_h: float
+
+    @property
+    def usd(self) -> float:
+        return max(0.0, self.ended - self.began) / 3600 * self.usd_h
+
+
+def of_machine(intent: Intent, rate_usd_h: float | None, now: float) -> list[Span]:
+    """What the machine behind a journal entry cost, stop by stop; [] when it never existed.
+
+    `rate_usd_h` is what it was really billed at; None takes the rate of the offer.
+    """
+    if intent.machine_id is None:
+        return []
+    offered = intent.detail.get("offer") or {}
+    rate = float(offered.get("price_usd_h") or 0.0) if rate_usd_h is None else rate_usd_h
+    is_over = intent.outcome in ENDED and intent.resolved_at is not None
+    end = intent.resolved_at if is_over and intent.resolved_at else now
+    running = rate + _storage(intent.detail, is_stopped=False)
+    stopped = _storage(intent.detail, is_stopped=True)
+    found, began, usd_h = [], intent.created_at, running
+    for event in intent.detail.get("events", ()):
+        found.append(Span(began, float(event["at"]), usd_h))
+        began, usd_h = float(event["at"]), stopped if event["event"] == "stopped" else running
+    return [*found, Span(began, end, usd_h)]
+
+
+def within(spans: Sequence[Span], began: float, ended: float) -> list[Span]:
+    """The parts of the spans between the two times."""
+    cut = [
+        replace(span, began=max(span.began, began), ended=min(span.ended, ended)) for span in spans
+    ]
+    return [span for span in cut if span.ended > span.began]
+
+
+def by_day(span: Span) -> Iterator[tuple[str, float]]:
+    """(UTC day, USD) for each day that the span touches."""
+    began = span.began
+    while began < span.ended:
+        day = datetime.fromtimestamp(began, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        until = min(span.ended, (day + timedelta(days=1)).timestamp())
+        yield f"{day:%F}", replace(span, began=began, ended=until).usd
+        began = until
+
+
+def _storage(detail: Json, *, is_stopped: bool) -> float:
+    return pod_storage_usd_h(
+        disk_gb=int(detail.get("disk_gb") or 0),
+        volume_gb=int(detail.get("volume_gb") or 0),
+        is_stopped=is_stopped,
+    )

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ssh": ("gpuctl.commands.access", "ssh"),
     "exec": ("gpuctl.commands.access", "exec_"),
     "tunnel": ("gpuctl.commands.access", "tunnel"),
+    "logs": ("gpuctl.commands.logs", "logs"),
     "setup": ("gpuctl.commands.setup", "setup"),
     "config": ("gpuctl.commands.config", "app"),
     "sim": ("gpuctl.commands.sim", "app"),

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ssh", "Open a shell with the real ssh, our key and its pinned host key."),
         ("exec", "Run one command there: stdin, stdout, stderr, exit code."),
         ("tunnel", "Bring a port of the machine to 127.0.0.1."),
+        ("logs", "Show or follow what its system and its container say."),
     ),
     "This tool": (
         ("setup", "Set up credentials and an SSH key, each checked by using it."),

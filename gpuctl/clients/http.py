@@ -127,7 +127,8 @@ class Http:
                 raise self._refusal("GET", path, source.response)
             try:
                 for event in source.iter_sse():
-                    yield ServerEvent(event.id, event.data)
+                    if event.data:  # a keep-alive passes for an event once there was an id
+                        yield ServerEvent(event.id, event.data)
             except ReadTimeout:
                 if quiet_s is None:
                     raise

@@ -53,13 +53,17 @@ class RunpodApi:
         source: str | None = None,
         tail: int = 100,
         quiet_s: float | None = None,
+        since: str | None = None,
         last_event_id: str | None = None,
     ) -> Iterator[Json]:
         """`{"id", "source", "line", "ts"}` each. `source` is container, system, or None for both.
 
-        The service never ends the stream: it ends after `quiet_s` of silence, if given.
+        `last_event_id` wins over `since` (RFC 3339), and that over `tail` (§2.5). The service never
+        ends the stream: it ends after `quiet_s` of silence, if given.
         """
         params = {"tail": str(tail), **({"source": source} if source else {})}
+        if since:
+            params["since"] = since
         for event in self.http.events(
             f"{_pod(pod_id)}/logs", params, quiet_s=quiet_s, last_event_id=last_event_id
         ):

@@ -42,10 +42,18 @@ class Provider(Protocol):
         ...
 
     def logs(
-        self, machine_id: str, *, source: str | None, tail: int, quiet_s: float | None = None
+        self,
+        machine_id: str,
+        *,
+        source: str | None,
+        tail: int,
+        quiet_s: float | None = None,
+        since: str | None = None,
+        after: str | None = None,
     ) -> Iterator[LogLine]:
         """Backfill, then whatever comes. Ends after `quiet_s` without a line; without it never:
-        the caller stops."""
+        the caller stops. The backfill is what came behind the line with the id `after`, else since
+        the moment `since` (RFC 3339), else the last `tail` lines."""
         ...
 
     def volume_data_center(self, volume_id: str) -> str:

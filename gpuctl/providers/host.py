@@ -69,7 +69,14 @@ class HostProvider:
         _refused("terminated")
 
     def logs(
-        self, machine_id: str, *, source: str | None, tail: int, quiet_s: float | None = None
+        self,
+        machine_id: str,
+        *,
+        source: str | None,
+        tail: int,
+        quiet_s: float | None = None,
+        since: str | None = None,
+        after: str | None = None,
     ) -> Iterator[LogLine]:
         return iter(())
 

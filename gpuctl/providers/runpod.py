@@ -109,9 +109,23 @@ class RunpodProvider:
             return
 
     def logs(
-        self, machine_id: str, *, source: str | None, tail: int, quiet_s: float | None = None
+        self,
+        machine_id: str,
+        *,
+        source: str | None,
+        tail: int,
+        quiet_s: float | None = None,
+        since: str | None = None,
+        after: str | None = None,
     ) -> Iterator[LogLine]:
-        for line in self.api.pod_logs(machine_id, source=source, tail=tail, quiet_s=quiet_s):
+        for line in self.api.pod_logs(
+            machine_id,
+            source=source,
+            tail=tail,
+            quiet_s=quiet_s,
+            since=since,
+            last_event_id=after,
+        ):
             yield LogLine(
                 id=str(line.get("id", "")),
                 source=str(line.get("source", "")),

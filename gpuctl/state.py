@@ -182,19 +182,23 @@ class State:
             (outcome, machine_id, self._now(), name),
         )
 
-    def mark(self, name: str, event: str) -> None:
-        """Adds an event (stopped, started) to what the journal knows of `name`, if it does."""
+    def amend(self, name: str, change: Callable[[Json], Json]) -> None:
+        """Adds what `change` makes of the detail of `name`, if the journal has it."""
         with self._transaction() as connection:
             found = connection.execute("SELECT detail FROM journal WHERE name = ?", (name,))
             for (text,) in found.fetchall():
                 detail = records.load(text)
-                detail["events"] = [
-                    *detail.get("events", ()),
-                    {"at": self._now(), "event": event},
-                ]
-                connection.execute(
-                    "UPDATE journal SET detail = ? WHERE name = ?", (records.dump(detail), name)
-                )
+                new = records.dump({**detail, **change(detail)})
+                connection.execute("UPDATE journal SET detail = ? WHERE name = ?", (new, name))
+
+    def mark(self, name: str, event: str) -> None:
+        """Adds an event (stopped, started) to what the journal knows of `name`, if it does."""
+        one = {"at": self._now(), "event": event}
+        self.amend(name, lambda detail: {"events": [*detail.get("events", ()), one]})
+
+    def intent(self, name: str) -> Intent | None:
+        """The journal's row of that name."""
+        return next(iter(self._intents("WHERE name = ?", (name,))), None)
 
     def unresolved(self) -> list[Intent]:
         """Intents of which nobody knows the outcome, oldest first."""

@@ -1,0 +1,58 @@
+"""The killer on the machine: armed with the first connection, believed only when read back."""
+
+from __future__ import annotations
+
+from gpuctl.errors import ConnectionFailed, GpuctlError
+from gpuctl.models import Machine
+from gpuctl.remote import watchdog
+from gpuctl.remote.base import Shell
+from gpuctl.remote.watchdog import Reading
+from gpuctl.services import leases
+from gpuctl.services.connections import Connector
+from gpuctl.services.session import Session
+
+
+def arm(
+    session: Session, shell: Shell, machine: Machine, *, workspace: str | None
+) -> Reading | None:
+    """Hands the machine its lease as it is now. None for a machine without one.
+
+    A watchdog that cannot be armed is warned of: the machine works all the same, and the reaper
+    of this computer is left. Raises ConnectionFailed.
+    """
+    lease = leases.of(session, machine)
+    if lease is None or lease.is_waived:
+        return None
+    sent = lease.for_machine(session.clock.now())
+    try:
+        found = watchdog.arm(shell, machine.id, sent, workspace=workspace)
+    except ConnectionFailed:
+        raise
+    except GpuctlError as error:
+        found = Reading(error.message)
+    if found.why:
+        session.report.warn(
+            f"{machine.name} cannot end itself: {found.why}. Only `gpuctl reap` would end it"
+        )
+    return found
+
+
+def rearm(
+    session: Session, connector: Connector, machine: Machine, *, workspace: str | None
+) -> Reading:
+    """The same over a connection of its own; what fails is in the reading."""
+    try:
+        with connector.connect(machine) as shell:
+            found = arm(session, shell, machine, workspace=workspace)
+    except GpuctlError as error:
+        return Reading(error.message)
+    return found or Reading("there is no lease")
+
+
+def read(connector: Connector, machine: Machine, *, workspace: str | None) -> Reading:
+    """What the machine's watchdog says now; what fails is in the reading."""
+    try:
+        with connector.connect(machine) as shell:
+            return watchdog.read(shell, machine.id, workspace=workspace)
+    except GpuctlError as error:
+        return Reading(f"it could not be asked: {error.message}")

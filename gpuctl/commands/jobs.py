@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands.options import DetachOption, JobArgument, NoOpenOption, OnOption, OutOption
+from gpuctl.commands.painting import repaint, watch_of
 from gpuctl.commands.picture_results import job_data, show_painted
-from gpuctl.commands.pictures import configured_machine, repaint, watch_of
+from gpuctl.commands.pictures import configured_machine
 from gpuctl.commands.render import money, seconds, table
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, NotFound
 from gpuctl.models import JobRecord, Machine
 from gpuctl.services.jobs import cost_usd
-from gpuctl.services.pictures import Painted
+from gpuctl.services.picture_watch import Painted
 
 app = typer.Typer(help="List, show, attach, cancel and fetch jobs.")
 

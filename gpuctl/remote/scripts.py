@@ -7,7 +7,7 @@ import hashlib
 import io
 import tarfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from gpuctl.errors import GpuctlError, MissingDependency, TransferFailed
@@ -70,6 +70,12 @@ class Bundle:
                 entry.size, entry.mtime, entry.mode = len(content), _MTIME, 0o644
                 archive.addfile(entry, io.BytesIO(content))
         return buffer.getvalue()
+
+
+@cache
+def installed(workload: str) -> Bundle:
+    """The bundle of this installation, read once per process."""
+    return bundle(workload)
 
 
 def bundle(workload: str, root: Path | None = None) -> Bundle:

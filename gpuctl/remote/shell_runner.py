@@ -38,7 +38,6 @@ class ShellRunner:
         self._idle_s = idle_s
         self._secrets = secrets
         self._report = report
-        self._bundles: dict[str, scripts.Bundle] = {}
 
     def submit(self, job: Job) -> Iterator[Event]:
         """Raises ConnectionFailed (the job goes on), JobFailed when the worker says nothing."""
@@ -142,17 +141,12 @@ class ShellRunner:
 
     def _command(self, workload: str, verb: str, args: list[str]) -> list[str]:
         return scripts.remote_command(
-            workload, verb, args, workspace=self._workspace, hash=self._bundle(workload).hash
+            workload, verb, args, workspace=self._workspace, hash=scripts.installed(workload).hash
         )
-
-    def _bundle(self, workload: str) -> scripts.Bundle:
-        if workload not in self._bundles:
-            self._bundles[workload] = scripts.bundle(workload)
-        return self._bundles[workload]
 
     def _ship(self, workload: str) -> None:
         self._report.step("sending the scripts to the machine")
-        scripts.ship(self._shell, self._bundle(workload), workspace=self._workspace)
+        scripts.ship(self._shell, scripts.installed(workload), workspace=self._workspace)
 
     def _put_inputs(self, job: Job) -> None:
         """Names are content hashes, so that a file of the same size is the same file."""

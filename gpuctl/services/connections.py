@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged, NotFound
-from gpuctl.models import Address, Machine, Pin, Report
-from gpuctl.providers.base import Provider
-from gpuctl.remote.base import Shell
-from gpuctl.services.booting import Unusable
+from gpuctl.errors import ConnectionFailed, CredentialsError, HostKeyChanged
+from gpuctl.models import Machine, Pin, Report
+from gpuctl.services.targets import LOCAL
 from gpuctl.services.waiting import Clock, wait_for
 
-LOCAL = "local"
+if TYPE_CHECKING:
+    from gpuctl.providers.base import Provider
+    from gpuctl.remote.base import Shell
+
 COMING = ("PROVISIONING", "STARTING", "RUNNING")
 # A restarted pod has its address within seconds; one that never gets any must not hang a command.
 ADDRESS_LIMIT_S = 120.0
@@ -88,6 +89,7 @@ class Connector:
         Raises ConnectionFailed while it cannot be reached, Unusable when GPUs are missing.
         """
         from gpuctl.remote.probes import GPUS  # noqa: PLC0415  with the first connection
+        from gpuctl.services.booting import Unusable  # noqa: PLC0415  loaded: something boots
 
         with self._open(machine) as shell:
             gpus = GPUS.parse(shell.run(GPUS.argv, timeout_s=30.0))
@@ -214,25 +216,3 @@ class Connector:
 
     def _pin(self, machine: Machine, key: str) -> None:
         self._memory.pin(Pin(machine.id, key, str(machine.address), machine.started_at))
-
-
-def host_machine(address: Address, asked: str | None = None) -> Machine:
-    """A plain ssh host as a machine. Its id is what was asked for (an alias, user@host:port), so
-    that ~/.ssh/config can be read again; what it costs is not known."""
-    name = f"{address.host}:{address.port}" if address.port != 22 else address.host
-    machine_id = asked if asked and "@" not in asked else str(address)
-    return Machine(id=machine_id, name=name, provider="host", status="RUNNING", address=address)
-
-
-def local_machine() -> Machine:
-    return Machine(id=LOCAL, name="this computer", provider="host", status="RUNNING")
-
-
-def unknown_machine(text: str, known: list[str]) -> NotFound:
-    from difflib import get_close_matches  # noqa: PLC0415  only on the way out
-
-    near = get_close_matches(text, known, n=1)
-    return NotFound(
-        f"there is no machine called '{text}'",
-        hint=f"did you mean {near[0]}?" if near else "gpuctl status lists the machines",
-    )

@@ -8,6 +8,7 @@ from gpuctl.errors import ApiError, GpuctlError, StillBilling, TimedOut
 from gpuctl.models import Machine, MachineRequest, Offer
 from gpuctl.services import journal, machines
 from gpuctl.services.session import Session
+from gpuctl.services.ulids import new_ulid
 from gpuctl.services.waiting import wait_for
 
 RATE_LIMIT_ROUNDS = 3
@@ -26,9 +27,7 @@ class NotSeen(GpuctlError):
 
 def new_name(workload: str) -> str:
     """gpuctl-<workload>-<ulid>: unique, because the provider has no idempotency of its own."""
-    from ulid import ULID  # noqa: PLC0415  50 ms, only when something is rented
-
-    return f"gpuctl-{workload}-{str(ULID()).lower()}"
+    return f"gpuctl-{workload}-{new_ulid().lower()}"
 
 
 def create(session: Session, request: MachineRequest, offer: Offer) -> Machine:

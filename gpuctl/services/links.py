@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -35,12 +37,24 @@ class MachineLink:
         self._options = options
         self._report = report
         self._shell: Shell | None = None
+        self._dialled: _Dialled | None = None
         self._runner: Runner | None = None
+
+    def dial(self, workload: str) -> None:
+        """Begins to connect, and meanwhile reads what a job of `workload` needs to be sent.
+
+        Raises nothing that the machine does: `open` and `runner` tell how it went.
+        """
+        self._dialled = _Dialled(partial(self._connector.connect, self.machine))
+        from gpuctl.remote import scripts, shell_runner  # noqa: F401, PLC0415  behind the dialling
+
+        _ = scripts.installed(workload).hash
 
     def open(self) -> Shell:
         """The shell, connected. Raises ConnectionFailed, CredentialsError, HostKeyChanged."""
         if self._shell is None:
-            self._shell = self._connector.connect(self.machine)
+            dialled, self._dialled = self._dialled, None
+            self._shell = dialled.shell() if dialled else self._connector.connect(self.machine)
         return self._shell
 
     @property
@@ -67,6 +81,9 @@ class MachineLink:
 
     def close(self) -> None:
         shell, self._shell, self._runner = self._shell, None, None
+        if self._dialled is not None:
+            self._dialled.close()
+            self._dialled = None
         if shell is not None:
             with suppress(ConnectionFailed, OSError):
                 shell.close()
@@ -81,3 +98,51 @@ class MachineLink:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Dialled:
+    """A connection that is made in a thread: the first picture's 0.1 s of imports pass meanwhile.
+
+    A daemon thread, because Ctrl-C must not wait for a machine that does not answer.
+    """
+
+    def __init__(self, connect: Callable[[], Shell]) -> None:
+        self._connect = connect
+        self._shell: Shell | None = None
+        self._failure: BaseException | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="connect", daemon=True)
+        self._thread.start()
+
+    def shell(self) -> Shell:
+        """Waits for it. Raises what connecting raised."""
+        try:
+            self._thread.join()
+        except BaseException:
+            self.close()
+            raise
+        if self._failure is not None:
+            raise self._failure
+        assert self._shell is not None
+        return self._shell
+
+    def close(self) -> None:
+        """Lets go of what was or will be opened, without waiting for it."""
+        with self._lock:
+            self._is_closed = True
+            shell = self._shell
+        if shell is not None:
+            shell.close()
+
+    def _run(self) -> None:
+        try:
+            shell = self._connect()
+        except BaseException as failure:  # noqa: BLE001  raised again by the one who waits
+            self._failure = failure
+            return
+        with self._lock:
+            self._shell = shell
+            is_closed = self._is_closed
+        if is_closed:
+            shell.close()

@@ -1,4 +1,4 @@
-"""From a wish to pictures on this computer: plan, submit, watch, bring home, leave receipts."""
+"""From a wish to a checked order for pictures. Starts nothing."""
 
 from __future__ import annotations
 
@@ -6,25 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpuctl.errors import GpuctlError
-from gpuctl.models import Artifact, Event, Job, JobRecord, Json, Machine, Report
-from gpuctl.services import destinations, receipts
+from gpuctl.services import destinations
 from gpuctl.services.destinations import Destination
-from gpuctl.services.inputs import content_name
-from gpuctl.services.jobs import (
-    Begin,
-    Link,
-    Memory,
-    Progress,
-    Tracking,
-    artifact_of,
-    cost_usd,
-    detached,
-    fetch,
-    follow,
-)
 from gpuctl.services.prompts import Meter, meter
-from gpuctl.services.waiting import Clock
 from gpuctl.workloads import flux
 from gpuctl.workloads.flux import Choices, Lora, Request
 from gpuctl.workloads.flux_models import Tables
@@ -52,14 +36,6 @@ class Plan:
     inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Painted:
-    """What came home."""
-
-    record: JobRecord
-    receipts: tuple[Json, ...]
-
-
 def plan(wish: Wish, tables: Tables, output_folder: Path) -> Plan:
     """Checks everything that can be checked here. Raises UsageError, NotFound; starts nothing."""
     inputs: dict[str, Path] = {}
@@ -73,6 +49,8 @@ def plan(wish: Wish, tables: Tables, output_folder: Path) -> Plan:
 
 
 def _input(text: str, inputs: dict[str, Path]) -> str:
+    from gpuctl.services.inputs import content_name  # noqa: PLC0415  only with --init or a file
+
     path = Path(text).expanduser()
     name = content_name(path)
     inputs[name] = path
@@ -94,147 +72,3 @@ def read_by_encoders(request: Request, text: str) -> tuple[Request, Meter]:
         text, clip_limit=request.model.clip_tokens, text_limit=request.model.text_tokens
     )
     return request.with_prompt(text, measured.clip_prompt), measured
-
-
-def new_record(
-    job_id: str,
-    job_input: Json,
-    destination: Destination,
-    machine: Machine,
-    *,
-    target: str,
-    context: Json,
-    now: float,
-) -> JobRecord:
-    """The job as it is remembered before it is sent."""
-    return JobRecord(
-        id=job_id,
-        workload=flux.NAME,
-        machine_id=machine.id,
-        target=target,
-        status="submitted",
-        created_at=now,
-        input=job_input,
-        context={
-            **context,
-            "folder": str(destination.folder.absolute()),
-            "name": destination.name,
-            "machine": {
-                "id": machine.id,
-                "name": machine.name,
-                "provider": machine.provider,
-                "gpu": machine.gpu,
-                "image": machine.image,
-            },
-        },
-        price_usd_h=machine.price_usd_h,
-    )
-
-
-class Watch:
-    """Follows one job to its end and brings its pictures home, across dropped connections."""
-
-    def __init__(
-        self,
-        record: JobRecord,
-        link: Link,
-        memory: Memory,
-        *,
-        clock: Clock,
-        limit_s: float,
-        report: Report,
-    ) -> None:
-        self._tracking = Tracking(record, memory, clock, report)
-        self._link = link
-        self._clock = clock
-        self._limit_s = limit_s
-        self._report = report
-        self._transfer_s = 0.0
-
-    @property
-    def record(self) -> JobRecord:
-        return self._tracking.record
-
-    def submit(self, job: Job, *, detach: bool = False) -> Painted:
-        """Sends the job and watches it; with `detach` only until the worker has accepted it.
-
-        Raises JobFailed, ConnectionFailed, TransferFailed, Detached (Ctrl-C).
-        """
-        self._tracking.update(status="submitted")
-        return self._run(lambda runner: runner.submit(job), stop_at_accepted=detach)
-
-    def attach(self) -> Painted:
-        """Watches a job that was sent before: replays it and fetches what is not here yet."""
-        return self._run(lambda runner: runner.attach(self.record.workload, self.record.id))
-
-    def _run(self, begin: Begin, *, stop_at_accepted: bool = False) -> Painted:
-        progress = Progress(self._report)
-        events = follow(
-            self._link, begin, clock=self._clock, limit_s=self._limit_s, report=self._report
-        )
-        try:
-            for event in events:
-                progress.show(event)
-                self._tracking.note(event)
-                if stop_at_accepted and event.kind == "accepted":
-                    return Painted(self.record, ())
-                if event.kind == "artifact":
-                    self._bring_home(event)
-        except KeyboardInterrupt:
-            raise detached(self.record) from None
-        finally:
-            events.close()
-        return self._finish()
-
-    def _bring_home(self, event: Event) -> None:
-        artifact = artifact_of(event)
-        if self._is_here(artifact):
-            return
-        context, job_input = self.record.context, self.record.input
-        destination = Destination(Path(context["folder"]), context.get("name"))
-        destinations.prepare(destination)
-        seed = int(event.data.get("seed") or job_input.get("seed") or 0)
-        target = destination.path(
-            flux.file_stem(str(context.get("prompt", "")), seed),
-            str(job_input.get("format", "png")),
-            index=int(event.data.get("index", 0)),
-            count=int(job_input.get("count", 1)),
-        )
-        began = self._clock.now()
-        fetch(
-            self._link,
-            artifact,
-            target,
-            clock=self._clock,
-            limit_s=self._limit_s,
-            report=self._report,
-        )
-        self._transfer_s += self._clock.now() - began
-        self._tracking.keep(artifact, target)
-
-    def _is_here(self, artifact: Artifact) -> bool:
-        return any(
-            known.sha256 == artifact.sha256 and Path(file).exists()
-            for known, file in zip(self.record.artifacts, self.record.files, strict=True)
-        )
-
-    def _finish(self) -> Painted:
-        record = self.record
-        metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
-        self._tracking.update(metrics=metrics)
-        written = tuple(
-            self._receipt(Path(file), artifact)
-            for artifact, file in zip(record.artifacts, record.files, strict=True)
-            if Path(file).exists()
-        )
-        self._tracking.update(status="fetched")
-        return Painted(self.record, written)
-
-    def _receipt(self, file: Path, artifact: Artifact) -> Json:
-        """The picture is home already: a receipt that cannot be written must not hide it."""
-        cost = cost_usd(self.record)
-        try:
-            return receipts.leave(file, self.record, artifact, cost)
-        except GpuctlError as error:
-            self._report.warn(f"{file.name} is here, but its receipt is not: {error.message}")
-            return receipts.build(self.record, artifact, cost).to_json()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gpuctl.config import Settings
 from gpuctl.errors import CredentialsError, NotFound
 from gpuctl.models import Address, Machine
-from gpuctl.providers.base import Provider
-from gpuctl.services.connections import LOCAL, host_machine, local_machine, unknown_machine
+
+if TYPE_CHECKING:
+    from gpuctl.config import Settings
+    from gpuctl.providers.base import Provider
+
+LOCAL = "local"
 
 
 class Memory(Protocol):
@@ -108,3 +111,25 @@ def none_for(workload: str) -> NotFound:
 def name_for(machine: Machine) -> str:
     """What `--on` would be given to reach this machine again."""
     return machine.id if machine.provider == "host" else machine.name
+
+
+def host_machine(address: Address, asked: str | None = None) -> Machine:
+    """A plain ssh host as a machine. Its id is what was asked for (an alias, user@host:port), so
+    that ~/.ssh/config can be read again; what it costs is not known."""
+    name = f"{address.host}:{address.port}" if address.port != 22 else address.host
+    machine_id = asked if asked and "@" not in asked else str(address)
+    return Machine(id=machine_id, name=name, provider="host", status="RUNNING", address=address)
+
+
+def local_machine() -> Machine:
+    return Machine(id=LOCAL, name="this computer", provider="host", status="RUNNING")
+
+
+def unknown_machine(text: str, known: list[str]) -> NotFound:
+    from difflib import get_close_matches  # noqa: PLC0415  only on the way out
+
+    near = get_close_matches(text, known, n=1)
+    return NotFound(
+        f"there is no machine called '{text}'",
+        hint=f"did you mean {near[0]}?" if near else "gpuctl status lists the machines",
+    )

@@ -12,6 +12,7 @@ from gpuctl.errors import (
     Detached,
     HostKeyChanged,
     JobFailed,
+    TransferFailed,
 )
 from gpuctl.models import Artifact, Event, JobRecord, Json, Report
 from gpuctl.remote.base import Runner
@@ -130,6 +131,12 @@ def fetch(
         except ConnectionFailed as failure:
             report.warn(f"connection lost ({failure.message}); the transfer will be resumed")
             come_back(link, clock=clock, limit_s=limit_s, report=report)
+        except OSError as error:
+            raise TransferFailed(
+                f"cannot write {target}: {error.strerror}",
+                hint="the result is safe on the machine: make room, find the job with "
+                "`gpuctl jobs list`, then `gpuctl jobs attach JOB`",
+            ) from error
         else:
             return
 

@@ -170,3 +170,23 @@ def test_two_pictures_at_once_wait_their_turn(slow_person: Person) -> None:
     assert "queue" in second.stderr
     first.communicate(timeout=30)
     assert first.returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
+def test_a_disk_that_fills_up_here_loses_nothing(slow_person: Person) -> None:
+    small = slow_person.folder / "outputs"
+    small.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=66m", "tmpfs", small], check=True)
+    try:
+        process = painting(slow_person)
+        with pytest.raises(OSError, match="No space"):
+            (small / "fill").write_bytes(bytes(70 << 20))
+        _, err = process.communicate(timeout=40)
+        assert process.returncode == 1
+        assert "cannot write" in err
+        assert "gpuctl jobs attach" in err
+        (small / "fill").unlink()
+        job = slow_person.simulates("jobs", "list").data["jobs"][0]["job"]
+        assert _is_whole(Path(slow_person.simulates("jobs", "attach", job).data["file"]))
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tunnel": ("gpuctl.commands.access", "tunnel"),
     "logs": ("gpuctl.commands.logs", "logs"),
     "setup": ("gpuctl.commands.setup", "setup"),
+    "doctor": ("gpuctl.commands.doctor", "doctor"),
     "config": ("gpuctl.commands.config", "app"),
     "sim": ("gpuctl.commands.sim", "app"),
     "completion": ("gpuctl.commands.help", "completion"),

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "This tool": (
         ("setup", "Set up credentials and an SSH key, each checked by using it."),
+        ("doctor", "Check all that a deploy needs, each problem with its remedy."),
         ("config", "Show, get and set configuration, each value with its origin."),
         ("sim", "Look after the simulator: status, stop, reset, fault."),
         ("completion", "Print the completion script of a shell."),

@@ -207,6 +207,10 @@ class Console:
         answer = self._ask(f"{question} [y/N] ", flag)
         return answer.strip().lower() in ("y", "yes")
 
+    def word(self, question: str, flag: str) -> str:
+        """What is typed, for questions that --yes does not answer. Raises UsageError."""
+        return self._ask(question, flag).strip()
+
     def choose(self, question: str, choices: Mapping[str, str], *, flag: str) -> str:
         """Asks for a letter of `choices`. Raises UsageError where nobody can answer."""
         listed = ", ".join(f"[{letter}] {meaning}" for letter, meaning in choices.items())

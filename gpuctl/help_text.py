@@ -31,6 +31,13 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("stop", "Stop a machine; its volume stays and is billed."),
         ("terminate", "End a machine for good, and prove that it is gone."),
         ("gpus", "List GPU types with price, memory and stock."),
+        ("datacenters", "List places and what each has in stock."),
+        ("volumes", "List, make, grow and delete network volumes."),
+    ),
+    "Money": (
+        ("resources", "Show everything that bills, at every provider."),
+        ("cost", "Show what was billed beside our own records."),
+        ("panic", "End everything of ours at once, each with proof."),
     ),
     "Reach a machine": (
         ("wait", "Wait until a machine can be used."),

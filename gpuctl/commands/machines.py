@@ -12,9 +12,8 @@ from gpuctl.commands import machine_text as text
 from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
 from gpuctl.context import Context
 from gpuctl.errors import NotFound, UsageError
-from gpuctl.models import Need
 from gpuctl.services import deploy as deploying
-from gpuctl.services import machines, offers, orders
+from gpuctl.services import machines, orders
 from gpuctl.services.ssh_identity import public_line
 
 GpuOption = Annotated[
@@ -185,35 +184,6 @@ def terminate(ctx: typer.Context, machine: MachinesArgument) -> None:
         "\n".join(filter(None, (ended, past))),
         changed=bool(found),
     )
-
-
-def gpus(
-    ctx: typer.Context,
-    gpu: GpuOption = None,
-    min_vram: VramOption = None,
-    cloud: CloudOption = None,
-    dc: DcOption = None,
-    max_price: PriceOption = None,
-    all_: Annotated[bool, typer.Option("--all", help="Also what is out of stock.")] = False,
-) -> None:
-    """List the GPUs on offer, the cheapest first. Prices are for one card and hour.
-
-    \b
-    gpuctl gpus --min-vram 40 --cloud any
-    """
-    context: Context = ctx.obj
-    tier = orders.cloud(context.settings, cloud)
-    anything = Need(image="", vram_gb=0, disk_gb=0, volume_gb=0)
-    found = offers.listing(
-        context.provider().offers(anything, cloud=tier, gpu_count=1),
-        gpus=orders.listed(gpu or ()),
-        min_vram_gb=min_vram or 0,
-        max_price_usd_h=max_price,
-        data_centers=orders.listed(dc or ()),
-        with_unavailable=all_,
-    )
-    shown = text.offers_text(found) or "nothing fits; --all also shows what is out of stock"
-    context.console.result({"offers": [asdict(offer) for offer in found]}, shown)
 
 
 def _show_plan(context: Context, order: deploying.Order) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gpuctl.clients.ec2_api import Ec2Api
+from gpuctl.holdings import HOURS_A_MONTH, Holding
 from gpuctl.models import Json
-from gpuctl.providers.holdings import HOURS_A_MONTH, Holding
 
 NAME = "ec2"
 # A tag with this key, or one that begins so, marks what gpuctl made.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from gpuctl import holdings
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.errors import NotFound
+from gpuctl.holdings import Bill, DataCenter, Holding, PastOrder, Volume
 from gpuctl.models import Json, MachineRequest, Need
-from gpuctl.providers import holdings
-from gpuctl.providers.holdings import Bill, DataCenter, Holding, PastOrder, Volume
 
 NAME = "runpod"
 STOPPED = ("EXITED", "ERROR", "TERMINATED")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gpuctl.errors import GpuctlError, UsageError
+from gpuctl.holdings import HOURS_A_MONTH, Bill, volume_usd_month
 from gpuctl.models import JobRecord, Machine
-from gpuctl.providers.holdings import HOURS_A_MONTH, Bill, volume_usd_month
 from gpuctl.providers.runpod_account import RunpodAccount
 from gpuctl.services import spans
 from gpuctl.services.asking import ask_all

@@ -79,11 +79,11 @@ def listing(
 
 def matching(offers: Sequence[Offer], wanted: str) -> list[Offer]:
     """What a person who says `wanted` means: that id or name, else those with all its words."""
-    words = _words(wanted)
-    exact = [offer for offer in offers if words in (_words(offer.gpu_name), _words(offer.gpu_id))]
-    if exact or not words:
+    asked = words(wanted)
+    exact = [offer for offer in offers if asked in (words(offer.gpu_name), words(offer.gpu_id))]
+    if exact or not asked:
         return exact
-    return [offer for offer in offers if words <= _words(offer.gpu_id) | _words(offer.gpu_name)]
+    return [offer for offer in offers if asked <= words(offer.gpu_id) | words(offer.gpu_name)]
 
 
 def _wanted(offers: Sequence[Offer], gpus: Sequence[str]) -> list[Offer]:
@@ -107,7 +107,7 @@ def _unknown(gpu: str, names: list[str]) -> UsageError:
     )
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
     """Lower-case words: '4090' is in 'NVIDIA GeForce RTX 4090', 'L4' is not in 'NVIDIA L40'."""
     return frozenset(re.findall(r"[a-z0-9.]+", text.lower()))
 

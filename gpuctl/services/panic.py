@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, StillBilling
+from gpuctl.holdings import Holding
 from gpuctl.models import Machine
 from gpuctl.providers.ec2_account import Ec2Account
-from gpuctl.providers.holdings import Holding
 from gpuctl.providers.runpod_account import RunpodAccount
 from gpuctl.services import machines
 from gpuctl.services.asking import ask_all

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from gpuctl.errors import GpuctlError
+from gpuctl.holdings import HOURS_A_MONTH, Holding
 from gpuctl.models import JobRecord, Machine
 from gpuctl.providers.ec2_account import Ec2Account
-from gpuctl.providers.holdings import HOURS_A_MONTH, Holding
 from gpuctl.providers.runpod_account import RunpodAccount, volume_holding
 from gpuctl.services.asking import ask_all
 from gpuctl.state_records import Intent

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from gpuctl.holdings import pod_storage_usd_h
 from gpuctl.models import Json
-from gpuctl.providers.holdings import pod_storage_usd_h
 from gpuctl.state_records import Intent
 
 ENDED = ("terminated", "gone")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, StillBilling, UsageError
+from gpuctl.holdings import Volume
 from gpuctl.models import Report
-from gpuctl.providers.holdings import Volume
 from gpuctl.providers.runpod_account import RunpodAccount
 from gpuctl.services import journal
 from gpuctl.services.ulids import new_ulid
@@ -73,13 +73,18 @@ def create(storage: Storage, name: str, size_gb: int, data_center: str) -> Volum
 
 def resize(storage: Storage, volume: Volume, size_gb: int) -> Volume:
     """Volumes only grow. Raises UsageError."""
+    check_growth(volume, size_gb)
+    return storage.account.resize_volume(volume.id, size_gb)
+
+
+def check_growth(volume: Volume, size_gb: int) -> None:
+    """Raises UsageError."""
     _check_size(size_gb)
     if size_gb <= volume.size_gb:
         raise UsageError(
             f"{volume.name} has {volume.size_gb} GB, and a volume cannot shrink",
             hint="copy what you need to a smaller one, then: gpuctl volumes delete",
         )
-    return storage.account.resize_volume(volume.id, size_gb)
 
 
 def check_detached(volume: Volume) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpuctl.providers.base import Provider
     from gpuctl.providers.ec2_account import Ec2Account
     from gpuctl.providers.runpod_account import RunpodAccount
+    from gpuctl.remote.base import Shell
     from gpuctl.services.connections import Connector
     from gpuctl.services.links import MachineLink
     from gpuctl.services.session import Session
@@ -210,7 +211,21 @@ class Context:
             silence_limit_s=settings.number("ssh.silence_limit_s"),
             window_bytes=settings.integer("ssh.window_bytes"),
         )
-        return Connector(options, self.state, self.provider, self.clock, self.console)
+        return Connector(
+            options, self.state, self.provider, self.clock, self.console, on_probe=self._arm
+        )
+
+    def _arm(self, shell: Shell, machine: Machine) -> object:
+        """The first thing that happens on a machine: its deadline is put in force there."""
+        from gpuctl.services import watchdogs  # noqa: PLC0415  only for those who need it
+
+        session = self.session(machine.provider)
+        return watchdogs.arm(session, shell, machine, workspace=self.workspace)
+
+    @property
+    def workspace(self) -> str | None:
+        """The configured folder on machines; None = the machine's own default."""
+        return self.settings.text_or_none("remote.workspace")
 
     @property
     def ssh_key(self) -> Path:

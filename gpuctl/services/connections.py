@@ -51,7 +51,10 @@ class Connector:
         provider: Callable[[str], Provider],
         clock: Clock,
         report: Report,
+        on_probe: Callable[[Shell, Machine], object] | None = None,
     ) -> None:
+        """`on_probe` is given the first shell on a machine, before anything else is done there."""
+        self._on_probe = on_probe
         self._options = options
         self._memory = memory
         self._provider = provider
@@ -92,6 +95,8 @@ class Connector:
         from gpuctl.services.booting import Unusable  # noqa: PLC0415  loaded: something boots
 
         with self._open(machine) as shell:
+            if self._on_probe is not None:
+                self._on_probe(shell, machine)
             gpus = GPUS.parse(shell.run(GPUS.argv, timeout_s=30.0))
         if len(gpus) < machine.gpu_count:
             raise Unusable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from gpuctl.errors import ApiError, GpuctlError, StillBilling, TimedOut
-from gpuctl.models import Machine, MachineRequest, Offer
+from gpuctl.models import Json, Machine, MachineRequest, Offer
 from gpuctl.services import journal, machines
 from gpuctl.services.session import Session
 from gpuctl.services.ulids import new_ulid
@@ -30,14 +30,24 @@ def new_name(workload: str) -> str:
     return f"gpuctl-{workload}-{new_ulid().lower()}"
 
 
-def create(session: Session, request: MachineRequest, offer: Offer) -> Machine:
+def create(
+    session: Session, request: MachineRequest, offer: Offer, *, lease: Json | None = None
+) -> Machine:
     """Asks for `offer` under a new name and returns the machine, found by that name if need be.
 
     Raises NotSeen when the call broke and nothing appeared, StillBilling when nobody could tell,
     and the provider's refusals as they are; those are certain to have created nothing.
     """
     request = replace(request, name=new_name(request.workload))
-    detail = {**journal.author(), "offer": asdict(offer), "image": request.need.image}
+    detail = {
+        **journal.author(),
+        "offer": asdict(offer),
+        "image": request.need.image,
+        "disk_gb": request.need.disk_gb,
+        "volume_gb": 0 if request.volume_id else request.need.volume_gb,
+    }
+    if lease is not None:
+        detail["lease"] = lease
     session.state.intend(request.name, session.provider.name, request.workload, detail)
     try:
         machine = _made(session, request, offer)

@@ -16,9 +16,10 @@ from gpuctl.errors import (
     UsageError,
 )
 from gpuctl.models import Json, Machine, MachineRequest, Need, Offer
-from gpuctl.services import interrupts, journal, machines
+from gpuctl.services import budget, interrupts, journal, leases, machines
 from gpuctl.services.booting import Probe, Unusable, last_words, until_usable
 from gpuctl.services.creating import NotSeen, create
+from gpuctl.services.leases import Terms
 from gpuctl.services.offers import candidates
 from gpuctl.services.session import Session
 
@@ -29,7 +30,8 @@ MOST_BOOTS = 3
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is wanted, fully resolved. `cloud` is secure, community or any; `public_key` one line
-    or several, as in authorized_keys; `boot_limit_s` seconds until a machine must be usable."""
+    or several, as in authorized_keys; `boot_limit_s` seconds until a machine must be usable.
+    `lease` None leaves the machine without one."""
 
     workload: str
     need: Need
@@ -42,6 +44,7 @@ class Order:
     env: Mapping[str, str] = field(default_factory=dict)
     public_key: str | None = None
     boot_limit_s: float = 1200.0
+    lease: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ def plan(session: Session, order: Order) -> Plan:
         max_price_usd_h=order.max_price_usd_h,
         data_centers=order.data_centers,
     )
+    if order.lease is not None:
+        rate_usd_h = chosen[0].price_usd_h + order.lease.storage.running_usd_h
+        budget.refuse_hopeless(
+            order.lease.budget_usd, rate_usd_h=rate_usd_h, boot_limit_s=order.boot_limit_s
+        )
     request = MachineRequest(
         name=f"gpuctl-{order.workload}",
         workload=order.workload,
@@ -132,17 +140,27 @@ def _rent(session: Session, plan: Plan, offer: Offer, probe: Probe | None, wait:
     machine: Machine | None = None
     try:
         with interrupts.held(session.report):
-            machine = create(session, plan.request, offer)
+            machine = create(session, plan.request, offer, lease=_lease(session, plan, offer))
+        leases.seen(session, machine)
         _check_terms(plan.order, machine)
         if not wait:
+            leases.deployed(session, machine)
             return machine
         usable = until_usable(session, machine, limit_s=plan.order.boot_limit_s, probe=probe)
         _check_terms(plan.order, usable)
+        leases.deployed(session, usable)
     except BaseException as error:
         if machine is not None:
             _give_up(session, machine, error)
         raise
     return usable
+
+
+def _lease(session: Session, plan: Plan, offer: Offer) -> Json | None:
+    terms = plan.order.lease
+    if terms is None:
+        return None
+    return leases.intended(terms, session.clock.now(), offer.price_usd_h)
 
 
 def _check_terms(order: Order, machine: Machine) -> None:

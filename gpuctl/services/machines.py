@@ -17,7 +17,7 @@ from gpuctl.errors import (
     UsageError,
 )
 from gpuctl.models import Machine
-from gpuctl.services import interrupts
+from gpuctl.services import interrupts, leases
 from gpuctl.services.booting import DEAD, Probe, Unusable, last_words, until_usable
 from gpuctl.services.journal import price
 from gpuctl.services.session import Session
@@ -123,8 +123,10 @@ def start(
     """
     current = refresh(session, machine)
     if current.status in COMING:
+        _take_over(session, current)
         return until_usable(session, current, limit_s=limit_s, probe=probe) if wait else current
     session.report.step(f"starting {current.name}")
+    leases.renewed(session, current)
     try:
         current = _started(session, current)
         session.state.mark(current.name, "started")
@@ -158,6 +160,7 @@ def stop(session: Session, machine: Machine) -> Machine:
 
     ended = _confirmed(session, current, stopped, "stop")
     session.state.mark(current.name, "stopped")  # what it costs afterwards is only its volume
+    leases.seen(session, ended)
     return ended
 
 
@@ -241,6 +244,14 @@ def _started(session: Session, machine: Machine) -> Machine:
         if error.status is not None and error.status < 500:
             raise
     return refresh(session, machine)
+
+
+def _take_over(session: Session, machine: Machine) -> None:
+    """One that runs already: started elsewhere, or left by an interrupted deploy."""
+    lease = leases.of(session, machine)
+    if lease is not None and lease.is_suspended:
+        leases.renewed(session, machine)
+    leases.deployed(session, machine)
 
 
 def _check_gpu(machine: Machine) -> None:

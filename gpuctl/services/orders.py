@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from gpuctl.config import Settings
 from gpuctl.errors import UsageError
 from gpuctl.models import Need
+from gpuctl.services import lease_terms
 from gpuctl.services.deploy import Order
+from gpuctl.services.lease_terms import LeaseWishes
 
 CLOUDS = ("secure", "community", "any")
 MOST_VARIABLES = 50  # per pod (runpod.md §2.1)
@@ -27,6 +29,7 @@ class Wishes:
     volume_id: str | None = None
     image: str | None = None
     max_price_usd_h: float | None = None
+    lease: LeaseWishes = field(default_factory=LeaseWishes)
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -36,6 +39,7 @@ def order(
     """Flags over configuration. Raises UsageError, ConfigError."""
     asked = wishes or Wishes()
     limit = asked.max_price_usd_h
+    volume_id = asked.volume_id or settings.text_or_none("runpod.volume_id")
     return Order(
         workload=workload,
         need=replace(
@@ -46,11 +50,12 @@ def order(
         cloud=cloud(settings, asked.cloud),
         gpus=asked.gpus or settings.strings("runpod.gpu"),
         data_centers=asked.data_centers or settings.strings("runpod.data_centers"),
-        volume_id=asked.volume_id or settings.text_or_none("runpod.volume_id"),
+        volume_id=volume_id,
         max_price_usd_h=settings.number("runpod.max_price_usd_h") if limit is None else limit,
         env=asked.env,
         public_key=public_key,
         boot_limit_s=settings.number("runpod.boot_limit_s"),
+        lease=lease_terms.terms(settings, asked.lease, need, volume_id),
     )
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 from gpuctl.errors import ConfigError, UsageError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,~-]*")
-_COMMENT = re.compile(r"[ \t]+#[^\r\n]*$")
+# The value as dotenv reads it, then the comment behind it.
+_VALUE = re.compile(
+    r"""[^=]*=[ \t]*?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^'"\s]\S*(?:[ \t]+[^#\s]\S*)*|)"""
+    r"(?P<comment>[ \t]+#[^\r\n]*)?$",
+    re.DOTALL,
+)
 
 
 def merged(text: str, values: Mapping[str, str]) -> str:
@@ -73,9 +78,9 @@ def _replaced(original: str, name: str, value: str) -> str:
     body = original.strip("\r\n\t ")
     head, tail = original[: original.index(body)], original[original.index(body) + len(body) :]
     export = "export " if body.startswith("export") else ""
-    comment = _COMMENT.search(body)
-    kept = comment[0] if comment and "'" not in comment[0] and '"' not in comment[0] else ""
-    return f"{head}{export}{name}={quoted(value)}{kept}{tail}"
+    match = _VALUE.match(body)
+    comment = match["comment"] if match else None
+    return f"{head}{export}{name}={quoted(value)}{comment or ''}{tail}"
 
 
 def _replace(target: Path, text: str) -> None:

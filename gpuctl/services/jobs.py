@@ -176,7 +176,7 @@ class Tracking:
             message = str(event.data.get("message", ""))
             self.update(status=status, error=message, finished_at=event.ts, last_seq=event.seq)
             raise failure_of(event, self.record.id)
-        elif event.kind in ("accepted", "artifact"):
+        elif event.kind == "accepted":
             self.update(status="running", last_seq=event.seq)
 
     def keep(self, artifact: Artifact, file: Path) -> None:

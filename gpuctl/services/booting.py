@@ -14,6 +14,7 @@ from gpuctl.errors import (
     NotFound,
 )
 from gpuctl.models import Machine
+from gpuctl.services.diagnosis import Cause, cause_of
 from gpuctl.services.session import Session
 from gpuctl.services.waiting import wait_for
 
@@ -32,6 +33,8 @@ LOG_LINES = 12
 LOG_QUIET_S = 3.0
 LOG_EVERY_S = 15.0
 LOG_GLANCE_S = 0.5
+# No new line in the system log for so long: it does not come up any more (§13).
+STUCK_S = 300.0
 
 
 class Unusable(GpuctlError):
@@ -40,13 +43,21 @@ class Unusable(GpuctlError):
     code = "unusable"
 
 
+class WrongOrder(GpuctlError):
+    """No machine will come up with what was ordered: the image, its registry, the disk."""
+
+    exit_code = 2
+    code = "wrong_order"
+
+
 def until_usable(
     session: Session, machine: Machine, *, limit_s: float, probe: Probe | None
 ) -> Machine:
     """Waits until the machine runs, has an address and `probe` is content.
 
-    Raises TimedOut after `limit_s`, Unusable when waiting longer is pointless, and what `probe`
-    raises apart from a failed connection. Releases nothing.
+    Raises TimedOut after `limit_s`, Unusable when waiting longer is pointless, WrongOrder when any
+    other machine would do the same, and what `probe` raises apart from a failed connection.
+    Releases nothing.
     """
     boot = _Boot(session, machine, probe)
     return wait_for(
@@ -60,10 +71,15 @@ def until_usable(
 
 
 def last_words(
-    session: Session, machine: Machine, *, lines: int = LOG_LINES, quiet_s: float = LOG_QUIET_S
+    session: Session,
+    machine: Machine,
+    *,
+    lines: int = LOG_LINES,
+    quiet_s: float = LOG_QUIET_S,
+    source: str = "system",
 ) -> list[str]:
     """The last lines of the system log: the only explanation of a slow start (runpod.md §2.5)."""
-    log = session.provider.logs(machine.id, source="system", tail=lines, quiet_s=quiet_s)
+    log = session.provider.logs(machine.id, source=source, tail=lines, quiet_s=quiet_s)
     try:
         return [line.text for line in itertools.islice(log, lines)]
     except GpuctlError as error:
@@ -84,6 +100,8 @@ class _Boot:
         self._state = machine.status
         self._log_due_s = LOG_EVERY_S
         self._doing = ""
+        self._last_log: list[str] = []
+        self._log_since = self._began
 
     def check(self) -> Machine | None:
         """The machine once it is usable, None while it may still become so."""
@@ -92,6 +110,7 @@ class _Boot:
             return None
         self._state = seen.status
         if seen.status in DEAD:
+            self._raise_cause(last_words(self._session, seen))
             raise Unusable(f"{seen.name} went {seen.status} while it started")
         if seen.status != "RUNNING":
             self._running_since = None
@@ -114,8 +133,38 @@ class _Boot:
 
     def _last_line(self) -> str:
         """An image of many GB is pulled in silence, but for the system log."""
-        said = last_words(self._session, self._machine, lines=1, quiet_s=LOG_GLANCE_S)
-        return f" · {said[0][:80]}" if said else ""
+        said = last_words(self._session, self._machine, quiet_s=LOG_GLANCE_S)
+        self._raise_cause(said)
+        self._check_progress(said)
+        return f" · {said[-1][:80]}" if said else ""
+
+    def _check_progress(self, said: list[str]) -> None:
+        """A log that stands still for minutes belongs to a machine that does."""
+        now = self._session.clock.now()
+        if said != self._last_log or not said:
+            self._last_log, self._log_since = said, now
+        elif now - self._log_since > STUCK_S:
+            raise Unusable(
+                f"{self._machine.name} is {self._state}, and nothing has happened in its system "
+                f"log for {now - self._log_since:.0f} s"
+            )
+
+    def _raise_cause(self, said: list[str]) -> None:
+        cause = cause_of(said)
+        if cause is None:
+            return
+        self._show_container(cause)
+        kind = WrongOrder if cause.is_order else Unusable
+        raise kind(
+            f"{self._machine.name} does not come up: {cause.text} ({cause.line})", hint=cause.hint
+        )
+
+    def _show_container(self, cause: Cause) -> None:
+        """What the container said before it ended; a pull that failed has said nothing."""
+        if cause.is_order:
+            return
+        for line in last_words(self._session, self._machine, source="container"):
+            self._session.report.note(f"  container log: {line}")
 
     def _look(self) -> Machine | None:
         """One read. A provider that stumbles is asked again; the boot limit ends it."""

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("gpuctl.commands.machines", "deploy"),
     "status": ("gpuctl.commands.machines", "status"),
     "start": ("gpuctl.commands.machines", "start"),
+    "restart": ("gpuctl.commands.restart", "restart"),
     "stop": ("gpuctl.commands.machines", "stop"),
     "terminate": ("gpuctl.commands.machines", "terminate"),
     "gpus": ("gpuctl.commands.catalog", "gpus"),

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("deploy", "Rent a GPU and wait until it is usable."),
         ("status", "Show machines, what they cost and where they answer."),
         ("start", "Start a stopped machine."),
+        ("restart", "Restart a machine; elsewhere on its volume when its host is full."),
         ("stop", "Stop a machine; its volume stays and is billed."),
         ("terminate", "End a machine for good, and prove that it is gone."),
         ("gpus", "List GPU types with price, memory and stock."),

@@ -22,7 +22,7 @@ _CAPACITY = (
     "no longer any instances available",
     "no instances available",
     "no instances currently available",
-    "not enough",
+    "not enough",  # also: "not enough free GPUs on the host machine" when one is started
     "does not have the resources",
     "no available",
 )
@@ -100,7 +100,9 @@ class RunpodProvider:
         return self._machine(self.api.act(machine_id, "stop"))
 
     def restart(self, machine_id: str) -> Machine:
-        return self._machine(self.api.act(machine_id, "restart"))
+        """Raises NoCapacity like `start`."""
+        with _capacity_named(f"the host of {machine_id}"):
+            return self._machine(self.api.act(machine_id, "restart"))
 
     def terminate(self, machine_id: str) -> None:
         try:

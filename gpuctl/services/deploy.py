@@ -17,7 +17,7 @@ from gpuctl.errors import (
 )
 from gpuctl.models import Json, Machine, MachineRequest, Need, Offer
 from gpuctl.services import budget, interrupts, journal, leases, machines
-from gpuctl.services.booting import Probe, Unusable, last_words, until_usable
+from gpuctl.services.booting import Probe, Unusable, WrongOrder, last_words, until_usable
 from gpuctl.services.creating import NotSeen, create
 from gpuctl.services.leases import Terms
 from gpuctl.services.offers import candidates
@@ -174,7 +174,7 @@ def _check_terms(order: Order, machine: Machine) -> None:
 
 def _give_up(session: Session, machine: Machine, error: BaseException) -> None:
     """Shows why, as far as the provider tells, and ends what was rented. Raises StillBilling."""
-    if isinstance(error, TimedOut | Unusable):
+    if isinstance(error, TimedOut | Unusable | WrongOrder):
         for line in last_words(session, machine):
             session.report.note(f"  system log: {line}")
     try:
@@ -204,7 +204,7 @@ def _exhausted(refusals: list[tuple[Offer, GpuctlError]]) -> GpuctlError:
     if any(isinstance(error, TimedOut | Unusable) for error in errors):
         return TimedOut(
             f"no machine became usable; all that was rented is released. Last: {last}",
-            hint="the image may be wrong for these machines: see the system log above",
+            hint=errors[-1].hint or "the image may not suit these machines: see its system log",
             details=details,
         )
     if any(isinstance(error, NotSeen) for error in errors):

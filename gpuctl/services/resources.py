@@ -12,7 +12,9 @@ from gpuctl.holdings import HOURS_A_MONTH, Holding
 from gpuctl.models import JobRecord, Machine
 from gpuctl.providers.ec2_account import Ec2Account
 from gpuctl.providers.runpod_account import RunpodAccount, volume_holding
+from gpuctl.services import leases
 from gpuctl.services.asking import ask_all
+from gpuctl.services.leases import Lease
 from gpuctl.state_records import Intent
 
 Whose = Literal["ours-running", "ours-forgotten", "not-ours"]
@@ -71,14 +73,16 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What this computer knows. `deadlines` has the end of each lease (Unix seconds) by machine
-    id; None where leases are not kept."""
+    """What this computer knows; `volume_id` is the configured one."""
 
     machines: Sequence[Machine] = ()
     journal: Sequence[Intent] = ()
     jobs: Sequence[JobRecord] = ()
     volume_id: str | None = None
-    deadlines: Mapping[str, float] | None = None
+
+    def lease(self, machine_id: str) -> Lease | None:
+        found = [intent for intent in self.journal if intent.machine_id == machine_id]
+        return leases.of_intent(found[0]) if found else None
 
 
 def questions(
@@ -144,15 +148,28 @@ def _forgotten_because(holding: Holding, memory: Memory, now: float) -> str:
         return "" if is_kept or _is_known(holding, memory) else "this computer has no record of it"
     if not _is_known(holding, memory):
         return "this computer has no record of it"
-    if not holding.is_running:
+    if not holding.is_running or holding.kind != "pod":
         return ""
-    deadline = (memory.deadlines or {}).get(holding.id)
-    if deadline is not None:
-        return f"{_hours(now - deadline)} past its deadline" if now > deadline else ""
-    idle_s = now - _last_use(holding, memory, now)
-    if holding.kind != "endpoint" and idle_s > IDLE_S:
-        return f"no job for {_hours(idle_s)}"
+    lease = memory.lease(holding.id)
+    return _unleased_because(lease, now) or _idle_because(holding, lease, memory, now)
+
+
+def _unleased_because(lease: Lease | None, now: float) -> str:
+    """Why nothing will end it, or should have; empty when something will."""
+    if lease is None:
+        return "it has no lease: nothing will end it"
+    if leases.is_abandoned(lease, now):
+        return "its deploy was interrupted"
+    if lease.end_at is not None and now > lease.end_at:
+        return f"{_hours(now - lease.end_at)} past its deadline"
     return ""
+
+
+def _idle_because(holding: Holding, lease: Lease | None, memory: Memory, now: float) -> str:
+    """A watchdog that stops idle machines knows better when one is."""
+    idle_s = now - _last_use(holding, memory, now)
+    is_watched = lease is not None and lease.terms.idle_stop_s is not None
+    return f"no job for {_hours(idle_s)}" if idle_s > IDLE_S and not is_watched else ""
 
 
 def _last_use(holding: Holding, memory: Memory, now: float) -> float:

@@ -49,10 +49,18 @@ def rearm(
     return found or Reading("there is no lease")
 
 
-def read(connector: Connector, machine: Machine, *, workspace: str | None) -> Reading:
-    """What the machine's watchdog says now; what fails is in the reading."""
+def ensured(
+    session: Session, connector: Connector, machine: Machine, *, workspace: str | None
+) -> Reading:
+    """What the machine's watchdog says now. One that does not run, or holds an older lease, is
+    given the newest on the same connection. What fails is in the reading."""
+    lease = leases.of(session, machine)
     try:
         with connector.connect(machine) as shell:
-            return watchdog.read(shell, machine.id, workspace=workspace)
+            found = watchdog.read(shell, machine.id, workspace=workspace)
+            is_current = found.why is None and lease is not None and found.serial == lease.serial
+            if is_current:
+                return found
+            return arm(session, shell, machine, workspace=workspace) or found
     except GpuctlError as error:
         return Reading(f"it could not be asked: {error.message}")

@@ -77,7 +77,7 @@ def painter(
         yield Painter(folder, server, env)
     finally:
         for script in workspace.glob(".gpuctl/scripts/*/run.py"):
-            stop = ["python3", "-B", script, "stop", "flux"]
+            stop = ["python3", "-B", str(script), "stop", "flux"]
             subprocess.run(
                 stop, env={**os.environ, "GPUCTL_WORKSPACE": str(workspace)}, capture_output=True
             )

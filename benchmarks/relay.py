@@ -3,11 +3,11 @@
 Each connection is one stream, not packets: every byte arrives `one_way_s` after it was sent, in
 order, and any number of bytes may be under way up to a congestion window. That window starts at ten
 segments, grows by what is acknowledged up to `window_bytes`, and starts again after an idle time,
-as Linux does by default. The handshake is charged by opening the far side one and a half round
+as Linux does by default; on a `steady` line it is open from the start, as bbr keeps it. The handshake is charged by opening the far side one and a half round
 trips after the near one. Not modelled: loss, jitter, reordering, header overhead, limits of the
 receiver, and the packet that is lost when a real slow start overshoots.
 
-`python -m benchmarks.relay TARGET_PORT RTT_MS` prints the port it listens on (127.0.0.1).
+`python -m benchmarks.relay TARGET_PORT RTT_MS [steady]` prints the port it listens on (127.0.0.1).
 """
 
 from __future__ import annotations
@@ -29,18 +29,25 @@ WINDOW_BYTES = 4 << 20
 READ_BYTES = 256 << 10
 # The retransmission timeout, after which an idle sender starts slowly again, is at least 0.2 s.
 IDLE_S = 0.2
+STEADY = "steady"
 
 
 class Direction:
     """Carries bytes from `source` to `sink`, each after `delay_s`, within the window."""
 
     def __init__(
-        self, source: socket.socket, sink: socket.socket, delay_s: float, window_bytes: int
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        delay_s: float,
+        *,
+        first_bytes: int,
+        window_bytes: int,
     ) -> None:
         self._source, self._sink = source, sink
         self._delay_s = delay_s
+        self._first_bytes = self._window_bytes = min(first_bytes, window_bytes)
         self._most_bytes = window_bytes
-        self._window_bytes = min(FIRST_WINDOW_BYTES, window_bytes)
         self._flying_bytes = 0
         self._sent_at = 0.0
         self._line: deque[tuple[float, bytes]] = deque()
@@ -62,7 +69,7 @@ class Direction:
             )
             now = self._loop.time()
             if now - self._sent_at > IDLE_S + 2 * self._delay_s:
-                self._window_bytes = min(FIRST_WINDOW_BYTES, self._most_bytes)
+                self._window_bytes = self._first_bytes
             self._sent_at = now
             self._flying_bytes += len(data)
             self._line.append((now + self._delay_s, data))
@@ -94,10 +101,20 @@ class Direction:
 class Line:
     """Accepts on a port of its own and relays to `target_port`; `rtt_s` is both ways together."""
 
-    def __init__(self, target_port: int, rtt_s: float, window_bytes: int = WINDOW_BYTES) -> None:
+    def __init__(
+        self,
+        target_port: int,
+        rtt_s: float,
+        *,
+        is_steady: bool = False,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         self._target = ("127.0.0.1", target_port)
         self._delay_s = rtt_s / 2
-        self._window_bytes = window_bytes
+        self._windows = {
+            "first_bytes": window_bytes if is_steady else FIRST_WINDOW_BYTES,
+            "window_bytes": window_bytes,
+        }
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, listener: socket.socket) -> None:
@@ -117,8 +134,8 @@ class Line:
             # SYN, its answer and the acknowledgement: then the server knows of its client.
             await asyncio.sleep(3 * self._delay_s)
             await asyncio.get_running_loop().sock_connect(far, self._target)
-            there = Direction(near, far, self._delay_s, self._window_bytes)
-            back = Direction(far, near, self._delay_s, self._window_bytes)
+            there = Direction(near, far, self._delay_s, **self._windows)
+            back = Direction(far, near, self._delay_s, **self._windows)
             ways = [asyncio.ensure_future(way.run()) for way in (there, back)]
             try:
                 await asyncio.gather(*ways)
@@ -130,8 +147,9 @@ class Line:
 class Relay:
     """The line in a process of its own, so that it takes no time from the client's interpreter."""
 
-    def __init__(self, target_port: int, rtt_s: float) -> None:
+    def __init__(self, target_port: int, rtt_s: float, *, is_steady: bool = False) -> None:
         argv = [sys.executable, "-m", "benchmarks.relay", str(target_port), str(rtt_s * 1000)]
+        argv += [STEADY] if is_steady else []
         self._child = subprocess.Popen(
             argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parent.parent
         )
@@ -161,7 +179,8 @@ def main(argv: list[str]) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
     listener.setblocking(False)
     print(listener.getsockname()[1], flush=True)
-    asyncio.run(Line(target_port, rtt_ms / 1000).serve(listener))
+    line = Line(target_port, rtt_ms / 1000, is_steady=STEADY in argv)
+    asyncio.run(line.serve(listener))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def run(folder: Path, rounds: int, _full: bool) -> list[Row]:
     env = private_environment(folder)
     hello = folder / "hello.py"
     hello.write_text(_HELLO)
-    gpuctl = [sys.executable, Path(sys.executable).with_name("gpuctl")]
-    python = [sys.executable]
+    gpuctl: list[str | Path] = [sys.executable, Path(sys.executable).with_name("gpuctl")]
+    python: list[str | Path] = [sys.executable]
     actions = {
         "python -c pass": command([*python, "-c", "pass"], env=env),
         "hello --help": command([*python, hello, "--help"], env=env),

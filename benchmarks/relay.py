@@ -3,9 +3,10 @@
 Each connection is one stream, not packets: every byte arrives `one_way_s` after it was sent, in
 order, and any number of bytes may be under way up to a congestion window. That window starts at ten
 segments, grows by what is acknowledged up to `window_bytes`, and starts again after an idle time,
-as Linux does by default; on a `steady` line it is open from the start, as bbr keeps it. The handshake is charged by opening the far side one and a half round
-trips after the near one. Not modelled: loss, jitter, reordering, header overhead, limits of the
-receiver, and the packet that is lost when a real slow start overshoots.
+as Linux does by default; on a `steady` line it is open from the start, as bbr keeps it. The
+handshake is charged by opening the far side one and a half round trips after the near one. Not
+modelled: loss, jitter, reordering, header overhead, limits of the receiver, and the packet that is
+lost when a real slow start overshoots.
 
 `python -m benchmarks.relay TARGET_PORT RTT_MS [steady]` prints the port it listens on (127.0.0.1).
 """

@@ -22,7 +22,8 @@ def wanted(progress: Progress) -> Path:
     """The key that is asked for: flag, imported file, configuration."""
     asked = progress.wishes.ssh_key
     imported = progress.answers.get("ssh.key")
-    return (asked or (Path(imported) if imported else progress.place.ssh_key)).expanduser()
+    path = asked or (Path(imported) if imported else progress.place.ssh_key)
+    return path.expanduser().absolute()
 
 
 def is_missing(progress: Progress) -> bool:
@@ -49,7 +50,10 @@ def key_step(progress: Progress) -> Path | None:
     progress.add(finding)
     if finding.status == "fail":
         return None
-    if path != progress.place.settings.path("ssh.key") and progress.place.sim_key is None:
+    if (
+        path != progress.place.settings.path("ssh.key").absolute()
+        and progress.place.sim_key is None
+    ):
         progress.answers["ssh.key"] = shown(progress.place, path)
     else:
         progress.answers.pop("ssh.key", None)

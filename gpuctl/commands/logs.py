@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from gpuctl.commands.reach_text import duration_s
 from gpuctl.context import Context
 from gpuctl.errors import PassedThrough, UsageError
 from gpuctl.services import logs as reading
-
-if TYPE_CHECKING:
-    from gpuctl.providers.base import LogLine
 
 # Colours, cursor movements and bells of somebody's program have no business on this terminal.
 _CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -71,7 +68,7 @@ def logs(
     context.console.result({"machine": found.name, "lines": shown, "ended": "gone"})
 
 
-def _show(context: Context, lines: Iterable[LogLine]) -> int:
+def _show(context: Context, lines: Iterable[reading.Line]) -> int:
     """Prints each as it comes, and gives their number."""
     count = 0
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,3 +29,10 @@ def behind_dashes(context: Context) -> list[str]:
     """The words behind `--`, which Typer hands over together with those before it."""
     words = list(context.argv)
     return words[words.index("--") + 1 :] if "--" in words else []
+
+
+def workspace_of(context: Context, machine: Machine) -> str | None:
+    """The folder that relative paths are in; None = the machine's own default."""
+    asked = context.settings.text_or_none("remote.workspace")
+    # /workspace is a pod's folder; on the operator's own computer nothing is made there.
+    return str(Path.home() / ".gpuctl") if asked is None and machine.id == "local" else asked

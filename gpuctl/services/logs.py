@@ -14,6 +14,8 @@ from gpuctl.models import Machine, Report
 from gpuctl.providers.base import LogLine, Provider
 from gpuctl.services.waiting import Clock
 
+Line = LogLine
+
 SOURCES = ("system", "container")
 MOST_TAIL = 5000
 # The stream has no end (runpod.md §2.5): silence is taken for it. Once lines came, a short one.

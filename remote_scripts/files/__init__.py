@@ -1,0 +1,1 @@
+"""Listing, receiving and sending of file trees on the machine."""

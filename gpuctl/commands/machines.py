@@ -131,7 +131,14 @@ def start(ctx: typer.Context, machine: MachineArgument = None, wait: WaitOption 
     _reuse(context, machine, wait)
 
 
-def stop(ctx: typer.Context, machine: MachineArgument = None) -> None:
+def stop(
+    ctx: typer.Context,
+    machine: MachineArgument = None,
+    unlock: Annotated[
+        bool,
+        typer.Option("--unlock", help="Lift the pod's lock first: a locked one is not stopped."),
+    ] = False,
+) -> None:
     """Stop a machine: its GPU is given back, its volume stays and stays billed.
 
     \b
@@ -145,6 +152,8 @@ def stop(ctx: typer.Context, machine: MachineArgument = None) -> None:
         context.console.result({"machine": text.machine_data(found)}, f"would stop {found.name}")
         return
     was = machines.refresh(session, found)
+    if unlock:
+        context.account().unlock(found.id)
     stopped = machines.stop(session, found)
     context.console.result(
         {"machine": text.machine_data(stopped)},

@@ -51,6 +51,10 @@ class RunpodAccount:
         """What the pod was rented as. Raises NotFound when it is gone."""
         return _past_order(self.api.get_pod(pod_id))
 
+    def unlock(self, pod_id: str) -> None:
+        """A locked pod is neither stopped nor reset; whoever locked it meant that (§2.3)."""
+        self.api.patch_pod(pod_id, {"locked": False})
+
     # what it was billed
 
     def bills(self, kind: str, *, start: str, bucket: str) -> list[Bill]:

@@ -75,10 +75,11 @@ def last_words(
     machine: Machine,
     *,
     lines: int = LOG_LINES,
-    quiet_s: float = LOG_QUIET_S,
+    quiet_s: float | None = None,
     source: str = "system",
 ) -> list[str]:
     """The last lines of the system log: the only explanation of a slow start (runpod.md §2.5)."""
+    quiet_s = LOG_QUIET_S if quiet_s is None else quiet_s
     log = session.provider.logs(machine.id, source=source, tail=lines, quiet_s=quiet_s)
     try:
         return [line.text for line in itertools.islice(log, lines)]

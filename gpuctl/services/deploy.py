@@ -67,13 +67,7 @@ def plan(session: Session, order: Order) -> Plan:
     """
     order = _beside_its_volume(session, order)
     offers = session.provider.offers(order.need, cloud=order.cloud, gpu_count=order.gpu_count)
-    chosen = candidates(
-        offers,
-        gpus=order.gpus,
-        min_vram_gb=order.need.vram_gb,
-        max_price_usd_h=order.max_price_usd_h,
-        data_centers=order.data_centers,
-    )
+    chosen = _chosen(order, offers)
     if order.lease is not None:
         rate_usd_h = chosen[0].price_usd_h + order.lease.storage.running_usd_h
         budget.refuse_hopeless(
@@ -89,6 +83,27 @@ def plan(session: Session, order: Order) -> Plan:
         data_centers=order.data_centers,
     )
     return Plan(order, request, tuple(chosen))
+
+
+def _chosen(order: Order, offers: list[Offer]) -> list[Offer]:
+    try:
+        return candidates(
+            offers,
+            gpus=order.gpus,
+            min_vram_gb=order.need.vram_gb,
+            max_price_usd_h=order.max_price_usd_h,
+            data_centers=order.data_centers,
+        )
+    except NoCapacity as error:
+        if order.volume_id is None:
+            raise
+        place = ", ".join(order.data_centers)
+        raise NoCapacity(
+            f"{error.message} (volume {order.volume_id} allows no other place)",
+            hint=f"try later; or copy what is on it to a volume outside {place} (gpuctl "
+            "datacenters --volumes), or rent without --volume",
+            details=error.details,
+        ) from error
 
 
 def preview(session: Session, plan: Plan) -> Json:
@@ -112,7 +127,10 @@ def deploy(
             if not _moves_on(error):
                 raise
             refusals.append((offer, error))
-            session.report.note(f"{_called(offer)}: {error.message}")
+            advice = (
+                f". Next time: {error.hint}" if isinstance(error, Unusable) and error.hint else ""
+            )
+            session.report.note(f"{_called(offer)}: {error.message}{advice}")
         if sum(isinstance(error, _COSTLY) for _, error in refusals) == MOST_BOOTS:
             break
     raise _exhausted(refusals)

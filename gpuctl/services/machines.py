@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TypeVar
 
 from gpuctl.errors import (
     ApiError,
     GpuctlError,
     NoCapacity,
     NotFound,
-    StillBilling,
     TimedOut,
     UsageError,
 )
 from gpuctl.models import Machine
 from gpuctl.services import interrupts, leases
 from gpuctl.services.booting import DEAD, Probe, Unusable, last_words, until_usable
-from gpuctl.services.journal import price
+from gpuctl.services.confirming import confirmed
 from gpuctl.services.session import Session
-from gpuctl.services.waiting import wait_for
 
-T = TypeVar("T")
-
-CONFIRM_LIMIT_S = 90.0
-POLL_S = 2.0
 # An end that was answered as done, and was not, is asked for again.
 RESEND_S = 15.0
-# Refusals that asking again does not change; 409 and 429 pass.
-_FINAL = (400, 405, 410)
 COMING = ("RUNNING", "STARTING", "PROVISIONING")
 
 
@@ -57,6 +48,7 @@ def status(session: Session) -> list[Listed]:
     for missing in known.keys() - present:
         if _is_gone(session, missing):
             session.report.note(f"{known[missing].name} no longer exists")
+            session.state.resolve(known[missing].name, "gone", missing)
             session.state.forget(missing)
     return sorted(listed, key=lambda entry: (not entry.is_ours, entry.machine.name))
 
@@ -158,7 +150,7 @@ def stop(session: Session, machine: Machine) -> Machine:
         seen = refresh(session, current)
         return seen if seen.status in DEAD else None
 
-    ended = _confirmed(session, current, stopped, "stop")
+    ended = confirmed(session, current, stopped, "stop")
     session.state.mark(current.name, "stopped")  # what it costs afterwards is only its volume
     leases.seen(session, ended)
     return ended
@@ -179,7 +171,7 @@ def terminate(session: Session, machine: Machine) -> None:
             sent_at = session.clock.now()
         return True if _is_gone(session, machine.id) else None
 
-    _confirmed(session, machine, gone, "terminate")
+    confirmed(session, machine, gone, "terminate")
     session.state.forget(machine.id)
     session.state.resolve(machine.name, "terminated", machine.id)
 
@@ -200,33 +192,6 @@ def terminate_all(session: Session, doomed: Sequence[Machine]) -> None:
 def was_ours(session: Session, text: str) -> bool:
     """Whether the journal knows a machine of that id or name, whatever became of it."""
     return any(text in (intent.name, intent.machine_id) for intent in session.state.journal())
-
-
-def _confirmed(session: Session, machine: Machine, check: Callable[[], T | None], verb: str) -> T:
-    """`check` until it says something, errors of the way notwithstanding. Raises StillBilling."""
-    last: list[GpuctlError] = []
-
-    def patiently() -> T | None:
-        try:
-            return check()
-        except ApiError as error:
-            last[:] = [error]
-            if error.status in _FINAL:
-                raise
-            return None
-
-    try:
-        return wait_for(patiently, timeout_s=CONFIRM_LIMIT_S, every_s=POLL_S, clock=session.clock)
-    except NotFound:
-        raise
-    except GpuctlError as error:
-        reason = last[-1].message if last else error.message
-        raise StillBilling(
-            f"could not confirm the {verb} of {machine.name} ({machine.id}), {price(machine)}: "
-            f"{reason}",
-            hint=f"gpuctl {verb} {machine.id}, or end it in the provider's console",
-            details={"machine": machine.id, "name": machine.name},
-        ) from error
 
 
 def _is_gone(session: Session, machine_id: str) -> bool:
@@ -277,6 +242,12 @@ def _remembering(session: Session, seen: Machine, known: Machine | None) -> List
     workload = seen.workload or (known.workload if known else None)
     current = replace(seen, workload=workload)
     is_ours = known is not None or seen.name.startswith("gpuctl-")
+    if known is not None and known.status in COMING and seen.status in ("EXITED", "ERROR"):
+        session.report.warn(
+            f"{seen.name} is {seen.status}, and not from here: stopped by its watchdog, by hand, "
+            f"or by the provider (no credit?). gpuctl logs {seen.name} --source system; then "
+            "gpuctl restart"
+        )
     if is_ours:
         session.state.remember(current)
     return Listed(current, is_ours)

@@ -62,8 +62,8 @@ def elsewhere(session: Session, past: PastOrder, make_order: MakeOrder, why: Gpu
     found = [plan for plan in (same, anything) if plan is not None]
     if not found:
         raise NoCapacity(
-            f"{why.message}; and where its volume {past.request.volume_id} lies, no GPU that fits "
-            "is in stock",
+            f"{why.message.rstrip('.')}; and where its volume {past.request.volume_id} lies, no "
+            "GPU that fits is in stock",
             hint="try again later: the volume and what is on it stay",
         )
     chosen = dict.fromkeys(offer for plan in found for offer in plan.candidates)
@@ -86,14 +86,15 @@ def _planned(session: Session, order: Order) -> Plan | None:
 
 def _stranded(past: PastOrder, why: GpuctlError) -> Stranded:
     name, size_gb = past.request.name, past.request.need.volume_gb
+    reason = why.message.rstrip(".")
     if not past.has_own_volume:
         return Stranded(
-            f"{why.message}; it has no volume that another machine could mount",
+            f"{reason}; it has no volume that another machine could mount",
             hint=f"gpuctl deploy {past.request.workload} --replace",
         )
     usd_h = pod_storage_usd_h(disk_gb=0, volume_gb=size_gb, is_stopped=True)
     return Stranded(
-        f"{why.message}; its {size_gb} GB volume lies on that host and nowhere else. Nothing is "
+        f"{reason}; its {size_gb} GB volume lies on that host and nowhere else. Nothing is "
         f"lost while {name} is kept (${usd_h * HOURS_A_MONTH:.2f} a month): try again later, or "
         "start it with 0 GPUs in RunPod's console and copy the data off",
         hint=f"gpuctl start {name}   (or give the data up: gpuctl deploy "

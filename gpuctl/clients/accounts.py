@@ -93,7 +93,7 @@ def anthropic(base_url: str | None, key: Secret, model: str, timeout_s: float) -
             status=404,
             hint=f"gpuctl config set claude.model NAME   one of: {', '.join(listed[:6])}",
         )
-    return f"{len(listed)} models"
+    return f"{len(listed)} model{'' if len(listed) == 1 else 's'}"
 
 
 def _refused_by_anthropic(error: Exception) -> ApiError | CredentialsError:

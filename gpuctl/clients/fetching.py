@@ -16,8 +16,13 @@ from gpuctl.models import Json, Secret
 
 MOST_CONNECT_S = 8.0
 BODY_LIMIT_BYTES = 8 * 2**20
-# Threads that import httpx at the same moment would each see half of it.
 _IMPORTING = threading.Lock()
+
+
+def load() -> None:
+    """Loads httpx once, before several threads want it at the same moment."""
+    with _IMPORTING:
+        import httpx  # noqa: F401, PLC0415  60 ms, only when something is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,9 @@ def fetch(
     host = urlsplit(url).hostname
     if host is None:
         raise ConfigError(f"'{url}' is not the address of an API", hint="https://host/path")
-    with _IMPORTING:
-        import httpx  # noqa: PLC0415  60 ms, only when something is called
+    load()
+    import httpx  # noqa: PLC0415  loaded by now
+
     deadline = time.monotonic() + timeout_s  # httpx counts silence; this counts everything
     timeout = httpx.Timeout(timeout_s, connect=min(MOST_CONNECT_S, timeout_s))
     try:

@@ -34,5 +34,6 @@ def findings_text(console: Console, findings: Sequence[Finding]) -> str:
 def summary(findings: Sequence[Finding]) -> str:
     """`12 ok, 1 warning, 2 failed, 3 skipped`."""
     counts = {status: sum(one.status == status for one in findings) for status in _SIGNS}
-    words = {"ok": "ok", "warn": "warnings", "fail": "failed", "skipped": "skipped"}
+    words = {"ok": "ok", "fail": "failed", "skipped": "skipped"}
+    words["warn"] = "warning" if counts["warn"] == 1 else "warnings"
     return ", ".join(f"{counts[status]} {words[status]}" for status in _SIGNS if counts[status])

@@ -11,10 +11,10 @@ from gpuctl.clients import accounts, aws_sts
 from gpuctl.config import Settings
 from gpuctl.errors import ApiError, ConfigError, CredentialsError, GpuctlError, TimedOut
 from gpuctl.models import Secret
+from gpuctl.services.findings import counted
 
 # `refused`: the service said no; `unreachable`: nobody knows, it could not be asked.
 Answer = Literal["ok", "refused", "unreachable", "missing"]
-MOST_PODS_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,12 @@ class Account:
     use: Use
     is_required: bool = False
 
+    def origins(self, values: Values) -> str:
+        """Where the configured values come from, for messages; empty when they were just given."""
+        keys = [one.key for one in self.questions if one.key not in values.answered]
+        found = {values.settings.value(key).origin for key in keys} - {"default"}
+        return ", ".join(sorted(found))
+
     def is_set(self, values: Values) -> bool:
         return all(values.text(question.key) for question in self.questions)
 
@@ -77,7 +83,9 @@ def check(account: Account, values: Values, timeout_s: float) -> Verdict:
     try:
         return Verdict("ok", account.use(values, timeout_s))
     except CredentialsError as error:
-        return Verdict("refused", error.message, error.hint or account.where)
+        origin = account.origins(values)
+        said = f"{error.message} (from {origin})" if origin else error.message
+        return Verdict("refused", said, error.hint or account.where)
     except ConfigError as error:
         return Verdict("refused", error.message, error.hint)
     except ApiError as error:
@@ -111,7 +119,7 @@ def _runpod(values: Values, timeout_s: float) -> str:
     pods = reply.document().get("pods")
     if not isinstance(pods, list):
         raise ApiError("RunPod answered without the list of pods")
-    return f"accepted, {len(pods)} pods"
+    return f"accepted, {counted(len(pods), 'pod')}"
 
 
 def _anthropic(values: Values, timeout_s: float) -> str:

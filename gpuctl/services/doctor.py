@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpuctl.clients import fetching
 from gpuctl.clients.http import Http
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.config import Settings
@@ -74,6 +75,7 @@ def run(
 
     A check that is given up goes on in a thread that ends with the process; it can only read.
     """
+    fetching.load()
     pending = [_Pending(check, bench) for check in checks]
     found: list[Finding] = []
     for number, one in enumerate(pending, 1):

@@ -38,6 +38,8 @@ CHECKS = (Check("machines", machines, 120.0),)
 
 def _machine(bench: Bench, machine: Machine) -> list[Finding]:
     name = machine.name
+    if machine.workload is None and bench.state.machine(machine.id) is None:
+        return [skipped(name, "gpuctl did not make it")]
     try:
         began = time.monotonic()
         with bench.connect(machine) as shell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 
 from gpuctl.clients import accounts
@@ -12,10 +13,11 @@ from gpuctl.errors import ApiError, CredentialsError, GpuctlError, NoCapacity, N
 from gpuctl.models import Json, Secret
 from gpuctl.services import contract, offers, orders
 from gpuctl.services.doctor import Bench, Check
-from gpuctl.services.findings import Finding, fail, ok, skipped, warn
+from gpuctl.services.findings import Finding, counted, fail, ok, skipped, warn
 
 MOST_SKEW_S = 60.0
 LOW_SHARE = 0.1
+PARALLEL = 8
 LOW_BALANCE_HOURS = 2.0
 # What gpuctl reads besides the pods; a key may be scoped to less (runpod.md §1).
 SCOPES = {
@@ -36,7 +38,9 @@ def account(bench: Bench) -> Sequence[Finding]:
         reply = accounts.runpod(bench.api_url, bench.api_key, bench.timeout_s)
     except CredentialsError as error:
         reachable = ok("runpod-api", f"{bench.api_url} answers")
-        return [reachable, fail("runpod-key", error.message, KEY_REMEDY)]
+        origin = bench.settings.value("runpod.api_key").origin
+        said = error.message if bench.is_sim else f"{error.message} (the key of {origin})"
+        return [reachable, fail("runpod-key", said, KEY_REMEDY)]
     except ApiError as error:
         return [fail("runpod-api", error.message, "check the network; gpuctl --sim works offline")]
     return [
@@ -149,16 +153,17 @@ def open_ports(bench: Bench) -> Sequence[Finding]:
     if bench.is_sim:
         listed = ", ".join(f"{pod.get('name')}:{port}" for pod, port in ports)
         return [ok("open-ports", f"{listed} (the simulator has no public proxy)")]
-    return [_port(bench, pod, port) for pod, port in ports]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(lambda one: _port(bench, *one), ports))
 
 
 CHECKS = (
     Check("runpod-api", account),
-    Check("runpod-scope", scope, 40.0),
+    Check("runpod-scope", scope, 20.0),
     Check("runpod-contract", description),
     Check("balance", balance),
-    Check("offers", stock, 40.0),
-    Check("open-ports", open_ports, 40.0),
+    Check("offers", stock, 20.0),
+    Check("open-ports", open_ports, 20.0),
 )
 
 
@@ -167,7 +172,7 @@ def _key(reply: Reply) -> Finding:
     if not isinstance(pods, list):
         said = "the API answers something else than a list of pods"
         return fail("runpod-key", said, "is runpod.api_url right? gpuctl config get runpod.api_url")
-    return ok("runpod-key", f"accepted; {len(pods)} pods in the account")
+    return ok("runpod-key", f"accepted; {counted(len(pods), 'pod')} in the account")
 
 
 def _clock(bench: Bench, headers: Mapping[str, str]) -> Finding:

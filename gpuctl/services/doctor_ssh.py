@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpuctl.services import key_files
 from gpuctl.services.doctor import Bench, Check
-from gpuctl.services.findings import Finding, fail, ok, skipped, warn
+from gpuctl.services.findings import Finding, counted, fail, ok, skipped, warn
 from gpuctl.services.key_files import KeyFile
 from gpuctl.services.ssh_identity import public_line
 
@@ -42,7 +42,7 @@ def agent(bench: Bench) -> Sequence[Finding]:
     held = _agent_keys(bench)
     if held is None:
         return [warn("ssh-agent", "SSH_AUTH_SOCK leads nowhere", "unset SSH_AUTH_SOCK")]
-    return [ok("ssh-agent", f"holds {len(held)} keys")]
+    return [ok("ssh-agent", f"holds {counted(len(held), 'key')}")]
 
 
 def programs(_: Bench) -> Sequence[Finding]:

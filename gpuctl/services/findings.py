@@ -32,6 +32,11 @@ class Finding:
         }
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 pod`, `2 pods`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def ok(name: str, found: str, **details: object) -> Finding:
     return Finding(name, "ok", found, details=details)
 

@@ -36,7 +36,7 @@ def one_account(progress: Progress, account: Account) -> None:
         if verdict.answer in ("ok", "unreachable") or not progress.may_ask:
             break
         if verdict.answer == "refused":
-            progress.place.report.warn(f"{account.title}: {verdict.found}")
+            progress.place.report.warn(verdict.found)
         if attempt == TRIES or not _ask(progress, account):
             break
     progress.add(_settled(progress, account, verdict))
@@ -59,7 +59,7 @@ def _settled(progress: Progress, account: Account, verdict: Verdict) -> Finding:
     """What is refused is not written; what could not be checked only when somebody says so."""
     given = [question.key for question in account.questions if question.key in progress.answers]
     if verdict.answer == "ok":
-        return ok(account.name, f"{verdict.found}{_origin(progress, account, given)}")
+        return ok(account.name, f"{verdict.found}{_origin(progress, account)}")
     if verdict.answer == "missing":
         if account.is_required:
             flag = account.questions[0].flag
@@ -89,11 +89,8 @@ def _forget(progress: Progress, keys: list[str]) -> None:
         progress.answers.pop(key, None)
 
 
-def _origin(progress: Progress, account: Account, given: list[str]) -> str:
-    if given:
-        return ""
-    origins = {progress.place.settings.value(one.key).origin for one in account.questions}
-    told = ", ".join(sorted(origins - {"default"}))
+def _origin(progress: Progress, account: Account) -> str:
+    told = account.origins(progress.values)
     return f" ({told})" if told else ""
 
 

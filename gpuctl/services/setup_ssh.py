@@ -110,8 +110,8 @@ def _registered(progress: Progress, line: str) -> Finding:
     consent = progress.wishes.register
     if consent is None and progress.may_ask:
         consent = progress.questions.yes(
-            "register the public key with your RunPod account, beside the "
-            f"{len(known)} there? (deploy sends it by itself; pods made elsewhere need it)",
+            f"register the public key with your RunPod account ({len(known)} there stay)?\n"
+            "  gpuctl deploy sends it by itself; pods made elsewhere need it.",
             flag="--register-key",
         )
     if not consent:
@@ -121,7 +121,7 @@ def _registered(progress: Progress, line: str) -> Finding:
         return skipped(ACCOUNT_NAME, "would be registered")
     api.add_ssh_key(line)
     progress.has_changed = True
-    return ok(ACCOUNT_NAME, f"registered beside {len(known)} others")
+    return ok(ACCOUNT_NAME, f"registered; {len(known)} others stay")
 
 
 def _api(progress: Progress) -> RunpodApi:
@@ -135,6 +135,8 @@ def _api(progress: Progress) -> RunpodApi:
 def _offered(progress: Progress, path: Path) -> Path:
     """Keys that lie in ~/.ssh, and a new one; the person picks."""
     found = key_files.candidates(progress.place.home / ".ssh")
+    if not found:
+        return path
     new = path
     while new.exists():
         new = new.with_name(f"gpuctl_{new.name}")

@@ -204,6 +204,7 @@ def terminal(at_stub: Person) -> Iterator[Terminal]:
 
 def test_the_wizard_at_a_terminal(terminal: Terminal, at_stub: Person, stub: Accounts) -> None:
     subprocess.run(["git", "init", "-q", str(at_stub.folder)], check=True)
+    own_key(at_stub.home / ".ssh/work")
     terminal.opens(f"{sys.executable} -m gpuctl setup; echo code=$?; cat")
     terminal.shows("RunPod API key:")
     terminal.types("rpa_wrong00000")
@@ -215,7 +216,9 @@ def test_the_wizard_at_a_terminal(terminal: Terminal, at_stub: Person, stub: Acc
         terminal.shows(question)
         terminal.types("")
     terminal.shows("make a new one: ~/.ssh/id_ed25519")
-    terminal.types("1")
+    terminal.types("7")
+    until(lambda: terminal.screen().count("1–2 [1]:") == 2, "the question again")
+    terminal.types("2")
     terminal.shows("register the public key with your RunPod account")
     terminal.types("y")
     terminal.shows("add .env to .gitignore?")

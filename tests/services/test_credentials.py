@@ -60,7 +60,7 @@ def verdict(name: str, environ: dict[str, str], timeout_s: float = 10.0, **answe
     ("name", "whose"),
     [
         ("runpod", "accepted, 0 pods"),
-        ("anthropic", "1 models"),
+        ("anthropic", "1 model"),
         ("huggingface", "op (read token)"),
         ("dockerhub", "op"),
         ("aws", "arn:aws:iam::123456789012:user/op"),

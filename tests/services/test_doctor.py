@@ -147,7 +147,9 @@ def test_a_refused_key_is_not_a_broken_network(private_home: Path, stub: Account
     wrong = a_bench(private_home, stub, environ={"RUNPOD_API_KEY": "rpa_wrong0000"})
     found = doctor_runpod.account(wrong)
     assert named(found, "runpod-api").status == "ok"
-    assert named(found, "runpod-key").found == "RunPod refused the key: invalid API key"
+    assert named(found, "runpod-key").found == (
+        "RunPod refused the key: invalid API key (the key of environment RUNPOD_API_KEY)"
+    )
     assert "gpuctl setup" in str(named(found, "runpod-key").remedy)
 
 

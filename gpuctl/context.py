@@ -215,12 +215,12 @@ class Context:
             options, self.state, self.provider, self.clock, self.console, on_probe=self._arm
         )
 
-    def _arm(self, shell: Shell, machine: Machine) -> object:
+    def _arm(self, shell: Shell, machine: Machine) -> None:
         """The first thing that happens on a machine: its deadline is put in force there."""
         from gpuctl.services import watchdogs  # noqa: PLC0415  only for those who need it
 
         session = self.session(machine.provider)
-        return watchdogs.arm(session, shell, machine, workspace=self.workspace)
+        watchdogs.arm_or_warn(session, shell, machine, workspace=self.workspace)
 
     @property
     def workspace(self) -> str | None:

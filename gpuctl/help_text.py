@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("volumes", "List, make, grow and delete network volumes."),
     ),
     "Money": (
+        ("lease", "Show and extend the deadlines of machines."),
+        ("reap", "End what is past its deadline; --install calls it by a timer."),
         ("resources", "Show everything that bills, at every provider."),
         ("cost", "Show what was billed beside our own records."),
         ("panic", "End everything of ours at once, each with proof."),

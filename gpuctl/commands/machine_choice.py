@@ -8,7 +8,7 @@ from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine, Need
-from gpuctl.services import journal, machines
+from gpuctl.services import journal, leases, machines
 from gpuctl.workloads import WORKLOADS
 
 
@@ -16,6 +16,7 @@ def reconcile(context: Context) -> None:
     """What an interrupted command left is settled before anything new is begun."""
     if not context.is_dry_run:
         journal.reconcile(context.session())
+        leases.report_abandoned(context.session())
 
 
 def need(context: Context, workload: str) -> Need:

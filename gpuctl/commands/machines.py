@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import machine_text as text
+from gpuctl.commands.leasing import confirm_losses, drained, guarded
 from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
 from gpuctl.context import Context
-from gpuctl.errors import NotFound, UsageError
+from gpuctl.models import Machine
 from gpuctl.services import deploy as deploying
 from gpuctl.services import machines, orders
+from gpuctl.services.lease_terms import LeaseWishes
 from gpuctl.services.ssh_identity import public_line
 
 GpuOption = Annotated[
@@ -41,6 +43,23 @@ MachineArgument = Annotated[
 MachinesArgument = Annotated[
     list[str], typer.Argument(metavar="MACHINE...", help="Names, ids or ends of names.")
 ]
+TtlOption = Annotated[
+    str | None, typer.Option("--ttl", metavar="TIME", help="Ends after so long: 90m, 2h, 1d.")
+]
+IdleStopOption = Annotated[
+    str | None,
+    typer.Option("--idle-stop", metavar="TIME", help="Stops after so long without work."),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="USD", min=0.01, help="Ends when so much is spent."),
+]
+NoLeaseOption = Annotated[
+    bool, typer.Option("--no-lease", help="Never ends by itself; needs --reason.")
+]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why without a lease; recorded.")
+]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be used.")]
 
 
@@ -62,6 +81,11 @@ def deploy(
         list[str] | None,
         typer.Option("--env", metavar="K=V", help="Variable in the container; repeatable."),
     ] = None,
+    ttl: TtlOption = None,
+    idle_stop: IdleStopOption = None,
+    budget: BudgetOption = None,
+    no_lease: NoLeaseOption = False,
+    reason: ReasonOption = None,
     wait: WaitOption = True,
     replace: Annotated[
         bool, typer.Option("--replace", help="Rent a new one, then terminate the old one.")
@@ -71,6 +95,7 @@ def deploy(
 
     \b
     gpuctl deploy flux --gpu "RTX 4090" --max-price 0.80
+    gpuctl deploy flux --ttl 2h --idle-stop 20m --budget 3
     gpuctl deploy flux --dry-run
     """
     context: Context = ctx.obj
@@ -82,6 +107,7 @@ def deploy(
         volume_id=volume,
         image=image,
         max_price_usd_h=max_price,
+        lease=LeaseWishes(ttl, idle_stop, budget, no_lease, reason),
         env=orders.environment(env or ()),
     )
     order = orders.order(
@@ -95,11 +121,20 @@ def deploy(
     if existing and use_existing(context, existing, replace=replace):
         _reuse(context, existing.name, wait)
         return
+    if existing:
+        _give_back(context, existing)
     _rent(context, order, wait, existing.name if existing else None)
 
 
-def status(ctx: typer.Context, machine: MachineArgument = None) -> None:
+def status(
+    ctx: typer.Context,
+    machine: MachineArgument = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Read no killer of a lease back.")] = False,
+) -> None:
     """Show every machine of the account and what it costs, as the provider sees it now.
+
+    LEASE is the time until it ends, and how many of its killers were read back just now: the
+    watchdog on the machine, and the reaper of this computer.
 
     \b
     gpuctl status
@@ -109,14 +144,21 @@ def status(ctx: typer.Context, machine: MachineArgument = None) -> None:
     session = context.session()
     if machine:
         found = machines.refresh(session, machines.find(session, machine))
-        context.console.result({"machine": text.machine_data(found)}, text.machine_line(found))
+        held, now = guarded(context, [found], is_fast=fast), context.clock.now()
+        lines = [text.machine_line(found), *text.lease_lines(held, now)]
+        one = text.guarded_data(found, held, now)
+        context.console.result({"machine": one}, "\n".join(lines))
         return
     listed = machines.status(session)
-    data = [{**text.machine_data(entry.machine), "ours": entry.is_ours} for entry in listed]
+    held = guarded(context, [entry.machine for entry in listed if entry.is_ours], is_fast=fast)
+    now = context.clock.now()
+    data = [
+        {**text.guarded_data(entry.machine, held, now), "ours": entry.is_ours} for entry in listed
+    ]
     unresolved = [asdict(intent) for intent in session.state.unresolved()]
     context.console.result(
         {"machines": data, "usd_h": text.burn_usd_h(listed), "unresolved": unresolved},
-        text.status_text(listed),
+        text.status_text(listed, held, now),
     )
 
 
@@ -129,70 +171,6 @@ def start(ctx: typer.Context, machine: MachineArgument = None, wait: WaitOption 
     context: Context = ctx.obj
     reconcile(context)
     _reuse(context, machine, wait)
-
-
-def stop(
-    ctx: typer.Context,
-    machine: MachineArgument = None,
-    unlock: Annotated[
-        bool,
-        typer.Option("--unlock", help="Lift the pod's lock first: a locked one is not stopped."),
-    ] = False,
-) -> None:
-    """Stop a machine: its GPU is given back, its volume stays and stays billed.
-
-    \b
-    gpuctl stop flux
-    """
-    context: Context = ctx.obj
-    reconcile(context)
-    session = context.session()
-    found = the_machine(context, machine)
-    if context.is_dry_run:
-        context.console.result({"machine": text.machine_data(found)}, f"would stop {found.name}")
-        return
-    was = machines.refresh(session, found)
-    if unlock:
-        context.account().unlock(found.id)
-    stopped = machines.stop(session, found)
-    context.console.result(
-        {"machine": text.machine_data(stopped)},
-        f"{stopped.name} is {stopped.status}; its volume is still billed",
-        changed=was.status != stopped.status,
-    )
-
-
-def terminate(ctx: typer.Context, machine: MachinesArgument) -> None:
-    """End machines for good. What is on their own volumes is lost; network volumes stay.
-
-    \b
-    gpuctl terminate gpuctl-flux-01k9 --yes
-    """
-    context: Context = ctx.obj
-    reconcile(context)
-    session = context.session()
-    found, gone = [], []
-    for name in machine:
-        try:
-            found.append(machines.find(session, name))
-        except NotFound:
-            if not machines.was_ours(session, name):
-                raise
-            gone.append(name)
-    names = ", ".join(item.name for item in found)
-    if context.is_dry_run:
-        context.console.result({"would_terminate": [m.id for m in found]}, f"would end {names}")
-        return
-    if found and not context.console.confirm(f"terminate {names} for good?"):
-        raise UsageError("nothing was terminated")
-    machines.terminate_all(session, found)
-    ended = "\n".join(f"{item.name} is terminated; it bills nothing any more" for item in found)
-    past = "\n".join(f"{name} was terminated before" for name in gone)
-    context.console.result(
-        {"terminated": [item.id for item in found], "already_gone": gone},
-        "\n".join(filter(None, (ended, past))),
-        changed=bool(found),
-    )
 
 
 def _show_plan(context: Context, order: deploying.Order) -> None:
@@ -213,6 +191,19 @@ def _rent(context: Context, order: deploying.Order, wait: bool, replaces: str | 
     if replaces:
         machines.terminate(session, machines.find(session, replaces))
     _show(context, text.machine_line(machine), text.machine_data(machine), changed=True)
+
+
+def _give_back(context: Context, old: Machine) -> None:
+    """The machine that is to be replaced: its finished work comes home before anything is rented.
+
+    Raises UsageError when work would be lost and nobody agrees.
+    """
+    if context.is_dry_run:
+        return
+    current = machines.refresh(context.session(), old)
+    losses = drained(context, [current], is_discarding=False)[current.id].losses
+    if losses:
+        confirm_losses(context, current, losses, ())
 
 
 def _reuse(context: Context, name: str | None, wait: bool) -> None:

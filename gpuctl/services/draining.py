@@ -35,12 +35,14 @@ class Unfetched:
 class Drained:
     """`saved` came home now, `left` did not; `running` jobs would be lost with the machine.
 
-    `why_unknown` says why the machine could not be asked; then the rest says nothing.
+    `is_used`: it was sent jobs at some time. `why_unknown` says why the machine could not be
+    asked; then the rest says nothing.
     """
 
     saved: tuple[str, ...] = ()
     left: tuple[Unfetched, ...] = ()
     running: tuple[str, ...] = ()
+    is_used: bool = False
     why_unknown: str | None = None
 
     @property
@@ -101,7 +103,7 @@ class Drain:
             except (GpuctlError, OSError) as error:
                 self.session.report.warn(f"job {job.id} stays on the machine: {error}")
                 left.append(job)
-        return Drained(tuple(saved), tuple(left), tuple(running))
+        return Drained(tuple(saved), tuple(left), tuple(running), is_used=True)
 
     def _fetched(self, link: MachineLink, job: Unfetched) -> list[str]:
         """Raises TransferFailed, ConnectionFailed, OSError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,9 +120,9 @@ def guarded(
     return found
 
 
-def stamp(folder: Path, *, at: float, is_clear: bool, by: str, ended: Sequence[str]) -> None:
-    """Leaves word of a reaper's round. Raises ConfigError when the state cannot be written."""
-    document = {"at": at, "clear": is_clear, "by": by, "ended": list(ended)}
+def stamp(folder: Path, *, at: float, is_clear: bool, ended: Sequence[str]) -> None:
+    """Leaves word of a round that the timer began. Raises ConfigError when it cannot be written."""
+    document = {"at": at, "clear": is_clear, "ended": list(ended)}
     part = folder / f"{STAMP}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,7 +139,7 @@ def reaper(timer: Timer, folder: Path, now: float) -> Killer:
         return Killer("reaper", "no timer calls it; gpuctl reap --install")
     last = _last(folder)
     said: Json = {"timer": kind, "last": last}
-    if last is None or last.get("by") != "timer":
+    if last is None:
         return Killer("reaper", f"the {kind} timer is there, but has not called it yet", said)
     age_s = now - float(last.get("at") or 0.0)
     if age_s > MISSED_TURNS * timer.minutes * 60:
@@ -172,4 +172,4 @@ def _watchdog(lease: Lease, reading: Reading) -> Killer:
     if why is None and reading.serial != lease.serial:
         why = "it holds another deadline"
     said = (reading.details or {}).get("status")
-    return Killer("watchdog", why, said if isinstance(said, Mapping) else None)
+    return Killer("watchdog", why, said if isinstance(said, dict) else None)

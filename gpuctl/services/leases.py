@@ -211,6 +211,18 @@ def is_abandoned(lease: Lease, now: float) -> bool:
     return not journal.is_being_made(Intent("", "", "", lease.issued_at, author), now)
 
 
+def report_abandoned(session: Session) -> None:
+    """Names the machines whose deploy died after they were created, and before they were armed."""
+    now = session.clock.now()
+    for intent in session.state.journal():
+        lease = of_intent(intent) if intent.outcome == "created" else None
+        if lease is not None and is_abandoned(lease, now):
+            session.report.warn(
+                f"{intent.name} was left by an interrupted deploy, and cannot end itself. "
+                f"Keep it: gpuctl start {intent.name}; or end it: gpuctl reap"
+            )
+
+
 def to_json(lease: Lease) -> Json:
     return asdict(lease)
 

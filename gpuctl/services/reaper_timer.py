@@ -1,4 +1,4 @@
-"""The timer that calls `gpuctl reap`: its line for cron, systemd or launchd, put in and read back."""
+"""The timer that calls `gpuctl reap`: for cron, systemd or launchd, put in and read back."""
 
 from __future__ import annotations
 

@@ -111,9 +111,10 @@ def _ended(session: Session, machine: Machine, drain: Callable[[Machine], Draine
     lease, now = leases.of(session, machine), session.clock.now()
     assert lease is not None
     drained = drain(machine)
-    if drained.running and leases.is_abandoned(lease, now):
+    if drained.is_used and leases.is_abandoned(lease, now):
         leases.deployed(session, machine)
-        return Verdict(machine, "kept", "its deploy was interrupted, but it works", drained.saved)
+        why = "its deploy was interrupted, but it has worked since"
+        return Verdict(machine, "kept", why, drained.saved)
     if drained.running and (lease.end_at is None or now < lease.end_at):
         why = f"past its deadline, but {len(drained.running)} job(s) run"
         return Verdict(machine, "waits", why, drained.saved)

@@ -17,24 +17,28 @@ def arm(
 ) -> Reading | None:
     """Hands the machine its lease as it is now. None for a machine without one.
 
-    A watchdog that cannot be armed is warned of: the machine works all the same, and the reaper
-    of this computer is left. Raises ConnectionFailed.
+    Why it cannot be armed is in the reading. Raises ConnectionFailed.
     """
     lease = leases.of(session, machine)
     if lease is None or lease.is_waived:
         return None
     sent = lease.for_machine(session.clock.now())
     try:
-        found = watchdog.arm(shell, machine.id, sent, workspace=workspace)
+        return watchdog.arm(shell, machine.id, sent, workspace=workspace)
     except ConnectionFailed:
         raise
     except GpuctlError as error:
-        found = Reading(error.message)
-    if found.why:
+        return Reading(error.message)
+
+
+def arm_or_warn(session: Session, shell: Shell, machine: Machine, *, workspace: str | None) -> None:
+    """The same while it boots. The machine works without a watchdog too: that is no failure, but
+    the reaper of this computer is all that is left. Raises ConnectionFailed."""
+    found = arm(session, shell, machine, workspace=workspace)
+    if found is not None and found.why:
         session.report.warn(
             f"{machine.name} cannot end itself: {found.why}. Only `gpuctl reap` would end it"
         )
-    return found
 
 
 def rearm(

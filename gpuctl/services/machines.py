@@ -172,8 +172,9 @@ def terminate(session: Session, machine: Machine) -> None:
         return True if _is_gone(session, machine.id) else None
 
     confirmed(session, machine, gone, "terminate")
-    session.state.forget(machine.id)
+    # In this order: a kill in between leaves a machine that the next status finds gone.
     session.state.resolve(machine.name, "terminated", machine.id)
+    session.state.forget(machine.id)
 
 
 def terminate_all(session: Session, doomed: Sequence[Machine]) -> None:

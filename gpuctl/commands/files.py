@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from gpuctl.commands import files_text as text
+from gpuctl.commands.machine_choice import need
 from gpuctl.commands.reach import MachineArgument, the_machine, workspace_of
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
@@ -139,7 +140,7 @@ def upload(
     context: Context = ctx.obj
     found = the_machine(context, machine)
     wanted = workload or found.workload or "flux"
-    context.need(wanted)
+    need(context, wanted)  # refuses a workload that nobody knows
     with context.connector().connect(found) as shell:
         done = uploading.upload(shell, wanted, workspace=workspace_of(context, found))
     state = "was there already" if done.was_there else f"sent, {text.size(done.bytes)}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from gpuctl.errors import NotFound, TransferFailed, UsageError
 from gpuctl.models import Report
@@ -209,8 +210,10 @@ def _fetch_file(trees: RemoteTrees, listing: Listing, place: Path, tally: Tally)
     if not _is_utf8(root):
         folder, _, name = root.rpartition("/")
         entry = Entry(name, "file", listing.top.size)
-        trees.get(folder, [entry], place.parent, tally.add)
-        (place.parent / name).replace(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=place.parent, prefix=".gpuctl-") as aside:
+            trees.get(folder, [entry], Path(aside), tally.add)
+            (Path(aside) / name).replace(place)
         return
     checked = trees.listing(root, checksum=True, is_shallow=True).top
     before = tally.done

@@ -122,7 +122,7 @@ def _set_secret(context: Context, key: str, value: str | None) -> Path:
         raise UsageError(f"no value was given for {key}")
     path = context.project_folder / ".env"
     if not context.is_dry_run:
-        settings_files.set_in_env(path, settings_files.env_name(key), secret)
+        settings_files.set_in_env(path, key, secret)
     return path
 
 

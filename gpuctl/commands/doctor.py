@@ -90,7 +90,6 @@ def _bench(context: Context, error: ConfigError | None, *, fixes: bool) -> check
         folder=context.project_folder,
         home=Path.home(),
         state=context.state,
-        sim_folder=context.sim_folder,
         ssh_key=context.ssh_key,
         api_url=api_url.rstrip("/"),
         api_key=context.api_key,

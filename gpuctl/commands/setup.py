@@ -89,8 +89,8 @@ def setup(
         imports=tuple(import_ or ()),
         skip=_skipped(skip or ()),
         ssh_key=ssh_key,
-        register=register_key,
-        gitignore=gitignore,
+        register=_or_yes(context, register_key),
+        gitignore=_or_yes(context, gitignore),
         overwrite=overwrite,
         save_unchecked=save_unchecked,
         backup=backup,
@@ -170,6 +170,11 @@ def _secret(file: str) -> str:
             f"{'stdin' if file == STDIN else file} must hold one secret and nothing else"
         )
     return words[0]
+
+
+def _or_yes(context: Context, asked: bool | None) -> bool | None:
+    """--yes answers what costs nothing; saving what nobody could check is not among that."""
+    return True if asked is None and context.console.options.yes else asked
 
 
 def _skipped(names: Sequence[str]) -> frozenset[str]:

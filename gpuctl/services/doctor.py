@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuctl.clients import fetching
 from gpuctl.clients.http import Http
@@ -19,11 +19,13 @@ from gpuctl.providers.base import Provider
 from gpuctl.remote.base import Shell
 from gpuctl.services.findings import Finding, fail
 from gpuctl.services.waiting import Clock
-from gpuctl.state import State
+
+if TYPE_CHECKING:
+    from gpuctl.state import State  # sqlite, 10 ms: not for `--help`
 
 # What a check of a strange computer may raise besides our own errors. A defect of a check is a
 # finding as well: the operator needs the others.
-BREAKAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, sqlite3.Error)
+BREAKAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 PROXY_URL = "https://{pod}-{port}.proxy.runpod.net/"
 
 
@@ -36,7 +38,6 @@ class Bench:
     folder: Path
     home: Path
     state: State
-    sim_folder: Path
     ssh_key: Path
     api_url: str
     api_key: Secret | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import sqlite3
 import stat
 import sys
 import tempfile
@@ -71,6 +70,8 @@ def variables(bench: Bench) -> Sequence[Finding]:
 
 
 def state(bench: Bench) -> Sequence[Finding]:
+    import sqlite3  # noqa: PLC0415  10 ms: not for `--help`
+
     folder = bench.state.path.parent
     usable = _writable(bench, folder)
     if usable.status == "fail" or not bench.state.path.exists():

@@ -18,6 +18,12 @@ PARALLEL = 4
 COMMAND_LIMIT_S = 15.0
 # Releases of the worker SDK that give every job to one worker (runpod.md §10, #432, #517).
 BAD_WORKER = ((1, 7, 11), (1, 10, 0))
+# By these bash knows that sshd started it, and reads ~/.bashrc.
+_AS_SSHD = ("env", "SHLVL=0", "SSH_CLIENT=127.0.0.1 1 22", "bash", "-c", "true")
+_TCP_SETTINGS = (
+    "/proc/sys/net/ipv4/tcp_congestion_control",
+    "/proc/sys/net/ipv4/tcp_slow_start_after_idle",
+)
 _PIN = re.compile(r"^\s*runpod\s*==\s*([0-9.]+)", re.MULTILINE)
 _REQUIREMENTS = "cat /workspace/*/requirements*.txt /*/requirements*.txt 2>/dev/null; true"
 
@@ -54,7 +60,7 @@ def _machine(bench: Bench, machine: Machine) -> list[Finding]:
 def _login(name: str, shell: Shell) -> list[Finding]:
     """`.bashrc` runs before every single command of ssh: what it costs, each of them pays."""
     plain = _seconds(shell, ("bash", "--noprofile", "--norc", "-c", "true"))
-    full = _seconds(shell, ("bash", "-i", "-c", "true"))
+    full = _seconds(shell, _AS_SSHD)
     if plain is None or full is None:
         return []
     extra_s = full - plain
@@ -76,14 +82,15 @@ def _seconds(shell: Shell, argv: tuple[str, ...]) -> float | None:
 
 
 def _congestion(name: str, shell: Shell) -> list[Finding]:
-    """It decides how fast a picture comes home over a long link (performance.md §4)."""
-    answer = shell.run(
-        ("cat", "/proc/sys/net/ipv4/tcp_congestion_control"), timeout_s=COMMAND_LIMIT_S
-    )
-    algorithm = answer.stdout.strip()
+    """It decides how fast a picture comes home over a long link (performance.md §6)."""
+    answer = shell.run(("cat", *_TCP_SETTINGS), timeout_s=COMMAND_LIMIT_S)
+    algorithm, *rest = answer.stdout.split() or [""]
     if answer.exit_code != 0 or not algorithm:
         return []
-    return [ok(f"{name} tcp", f"sends with {algorithm}")]
+    # bbr keeps its pace over a pause; the others begin anew unless that is switched off.
+    restarts = rest[:1] == ["1"] and algorithm != "bbr"
+    said = f"sends with {algorithm}" + (", slowly at first after each pause" if restarts else "")
+    return [ok(f"{name} tcp", said)]
 
 
 def _worker(name: str, shell: Shell) -> list[Finding]:

@@ -42,7 +42,7 @@ def account(bench: Bench) -> Sequence[Finding]:
         said = error.message if bench.is_sim else f"{error.message} (the key of {origin})"
         return [reachable, fail("runpod-key", said, KEY_REMEDY)]
     except ApiError as error:
-        return [fail("runpod-api", error.message, "check the network; gpuctl --sim works offline")]
+        return [fail("runpod-api", error.message, _remedy(error))]
     return [
         ok("runpod-api", f"{bench.api_url} answers"),
         _key(reply),
@@ -165,6 +165,14 @@ CHECKS = (
     Check("offers", stock, 20.0),
     Check("open-ports", open_ports, 20.0),
 )
+
+
+def _remedy(error: ApiError) -> str:
+    if error.status is None:
+        return "check the network; gpuctl --sim works without one"
+    if error.status == 429 or error.status >= 500:
+        return "wait a minute, then: gpuctl doctor"
+    return "is the address right? gpuctl config get runpod.api_url"
 
 
 def _key(reply: Reply) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpuctl.config import OTHER_NAMES, environment_name
+from gpuctl.config_files import dotenv_entries
 from gpuctl.services import env_file
 
 
@@ -15,6 +16,17 @@ def env_name(key: str) -> str:
     )
 
 
-def set_in_env(path: Path, name: str, value: str) -> None:
-    """Raises ConfigError when the file cannot be written."""
-    env_file.write(path, {name: value})
+def names_for(path: Path, key: str) -> list[str]:
+    """The names that a value of `key` must be given in the file at `path`.
+
+    Those that stand there: an older alias further up would win over a new name (config.load).
+    Else the vendor's own. Raises ConfigError for a file that cannot be read.
+    """
+    there = dotenv_entries(path) if path.is_file() else {}
+    aliases = [environment_name(key), *(name for name, one in OTHER_NAMES.items() if one == key)]
+    return [name for name in there if name in aliases] or [env_name(key)]
+
+
+def set_in_env(path: Path, key: str, value: str) -> None:
+    """Raises ConfigError when the file cannot be read or written."""
+    env_file.write(path, dict.fromkeys(names_for(path, key), value))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpuctl.errors import ConfigError
 from gpuctl.services import env_file, git_ignore, setup_accounts, setup_import, setup_ssh
 from gpuctl.services.credentials import ACCOUNTS
 from gpuctl.services.findings import Finding, fail, ok, skipped, warn
-from gpuctl.services.settings_files import env_name
+from gpuctl.services.settings_files import names_for
 from gpuctl.services.setup_steps import Outcome, Place, Progress, Questions, Wishes
 
 GIT_NAME = "gitignore"
@@ -97,12 +96,14 @@ def _import(progress: Progress, path: Path) -> None:
 def _save(progress: Progress) -> tuple[tuple[str, ...], Path | None]:
     """Ignored by git first, written then: the file is never there unignored."""
     place, wishes = progress.place, progress.wishes
-    values = {env_name(key): value for key, value in progress.answers.items()} | progress.extra
+    values = _by_name(progress)
     if place.sim_key is not None:
         progress.add(skipped(ENV_NAME, "nothing is written for the simulator"))
         return (), None
     if values or place.env_path.exists():
-        progress.add(_git_step(progress))
+        progress.add(_git_step(progress, ".env", GIT_NAME))
+    if values and wishes.backup:
+        progress.add(_git_step(progress, ".env.bak", f"{GIT_NAME} (backup)"))
     names = tuple(values)
     if not values:
         progress.add(_unchanged(progress))
@@ -113,8 +114,15 @@ def _save(progress: Progress) -> tuple[tuple[str, ...], Path | None]:
     backup = env_file.write(place.env_path, values, backup=wishes.backup)
     progress.has_changed = True
     progress.add(ok(ENV_NAME, f"{place.env_path} (0600) has {', '.join(names)}"))
-    _warn_of_shadows(progress, values)
+    _warn_of_shadows(progress)
     return names, backup
+
+
+def _by_name(progress: Progress) -> dict[str, str]:
+    path = progress.place.env_path
+    return {
+        name: value for key, value in progress.answers.items() for name in names_for(path, key)
+    } | progress.extra
 
 
 def _unchanged(progress: Progress) -> Finding:
@@ -130,43 +138,37 @@ def _unchanged(progress: Progress) -> Finding:
     return Finding(ENV_NAME, "ok", f"{path} is as it was", None, "its permissions are 0600 now")
 
 
-def _warn_of_shadows(progress: Progress, values: dict[str, str]) -> None:
+def _warn_of_shadows(progress: Progress) -> None:
     """A variable of the environment wins over what was just written."""
     for key in progress.answers:
         origin = progress.place.settings.value(key).origin
-        if origin.startswith("environment ") and env_name(key) in values:
+        if origin.startswith("environment "):
             progress.add(
                 warn("environment", f"{origin.removeprefix('environment ')} wins over .env")
             )
 
 
-def _git_step(progress: Progress) -> Finding:
+def _git_step(progress: Progress, name: str, title: str) -> Finding:
     folder, wishes = progress.place.folder, progress.wishes
-    state = git_ignore.state(folder, ".env")
+    state = git_ignore.state(folder, name)
     if state == "tracked":
         return warn(
-            GIT_NAME,
-            "git tracks .env: what was committed stays in its history",
-            "git rm --cached .env, and make new keys",
+            title,
+            f"git tracks {name}: what was committed stays in its history",
+            f"git rm --cached {name}, and make new keys",
         )
+    if state == "unknown":
+        return skipped(title, "git does not answer")
     if state != "exposed":
-        said = {"ignored": "git ignores .env", "none": "no git repository here"}
-        return (
-            skipped(GIT_NAME, "git does not answer")
-            if state == "unknown"
-            else ok(GIT_NAME, said[state])
-        )
+        return ok(title, "no git repository here" if state == "none" else f"git ignores {name}")
     consent = wishes.gitignore
     if consent is None and progress.may_ask:
-        consent = progress.questions.yes("add .env to .gitignore?", flag="--gitignore")
+        consent = progress.questions.yes(f"add {name} to .gitignore?", flag="--gitignore")
     if not consent or wishes.changes_nothing:
-        return warn(GIT_NAME, "git would commit .env", "gpuctl setup --gitignore")
-    try:
-        path = git_ignore.ignore(folder, ".env")
-    except ConfigError as error:
-        return warn(GIT_NAME, error.message, "echo /.env >> .gitignore")
+        return warn(title, f"git would commit {name}", "gpuctl setup --gitignore")
+    path = git_ignore.ignore(folder, name)
     progress.has_changed = True
-    return Finding(GIT_NAME, "ok", f"git ignores .env ({path.name})", None, "added to .gitignore")
+    return Finding(title, "ok", f"git ignores {name} ({path.name})", None, f"/{name} added")
 
 
 def _next_command(progress: Progress) -> str:

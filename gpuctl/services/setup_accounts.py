@@ -50,6 +50,7 @@ def _ask(progress: Progress, account: Account) -> bool:
         ask = progress.questions.secret if question.is_secret else progress.questions.text
         answer = ask(f"{question.text}{hint}", flag=question.flag)
         if not answer:
+            _forget(progress, [one.key for one in account.questions])
             return False
         progress.answers[question.key] = answer
     return True

@@ -65,7 +65,6 @@ def a_bench(home: Path, stub: Accounts, **changes: Any) -> Bench:
         "folder": home / "project",
         "home": home,
         "state": State(home / "state/state.db"),
-        "sim_folder": home / "sim",
         "ssh_key": home / ".ssh/id_ed25519",
         "api_url": url,
         "api_key": key,
@@ -406,7 +405,7 @@ class Box:
     def run(self, argv: Any, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Any:
         from gpuctl.remote.base import Completed
 
-        if "-i" in argv:
+        if "SHLVL=0" in argv:
             threading.Event().wait(self.slow_s)
         said = {"cat": "cubic\n", "sh": self.requirements}.get(argv[0], "")
         return Completed(0, said, "")
@@ -438,6 +437,20 @@ def test_deep_looks_inside_the_machines_that_run(bench: Bench, stub: Accounts) -
         ("gpuctl-flux-1 worker", "warn"),
     ]
     assert found[2].found == "sends with cubic"
+
+
+def test_a_slow_bashrc_is_measured_as_sshd_runs_it(
+    bench: Bench, stub: Accounts, private_home: Path
+) -> None:
+    from gpuctl.remote.local import LocalShell
+
+    stub.pods = [{"id": "p1", "name": "gpuctl-flux-1", "status": "RUNNING", "gpu": {"count": 1}}]
+    local = replace(bench, connect=lambda _: LocalShell())
+    names = [one.name for one in doctor_machines.machines(local)]
+    assert "gpuctl-flux-1 login" not in names
+    (private_home / ".bashrc").write_text("sleep 0.3\n")
+    slow = named(doctor_machines.machines(local), "gpuctl-flux-1 login")
+    assert (slow.status, "ms at every command" in slow.found) == ("warn", True)
 
 
 @pytest.mark.parametrize(

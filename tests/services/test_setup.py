@@ -340,3 +340,28 @@ def test_a_public_key_or_half_a_private_one_is_no_private_key(tmp_path: Path) ->
     assert key_files.inspect(tmp_path / "key.pub") is None
     assert key_files.inspect(half) is None
     assert [found.path for found in key_files.candidates(tmp_path)] == [key]
+
+
+def test_an_older_name_of_a_key_does_not_shadow_the_new_value(home: Home) -> None:
+    env = home.folder / ".env"
+    env.write_text(f"HUGGINGFACE_TOKEN=hf_expired00000000000\nRUNPOD_API_KEY={RUNPOD_KEY}\n")
+    own_key(home.path / ".ssh/id_ed25519")
+    home.run(values={"huggingface.token": HF_TOKEN})
+    assert home.env == f"HUGGINGFACE_TOKEN={HF_TOKEN}\nRUNPOD_API_KEY={RUNPOD_KEY}\n"
+    assert found(home.run(), "huggingface").startswith("op (read token)")
+
+
+def test_half_an_answer_is_not_kept(home: Home) -> None:
+    own_key(home.path / ".ssh/id_ed25519")
+    person = Answers(dockerhub_user=["op"], dockerhub_token_file=[""])
+    outcome = home.run(person, values={"runpod.api_key": RUNPOD_KEY})
+    assert (outcome.is_complete, outcome.written) == (True, ("RUNPOD_API_KEY",))
+
+
+def test_the_copy_of_the_old_file_is_ignored_by_git_too(home: Home) -> None:
+    subprocess.run(["git", "init", "-q", str(home.folder)], check=True)
+    (home.folder / ".env").write_text("OLD=1\n")
+    values, key = {"runpod.api_key": RUNPOD_KEY}, home.path / "k"
+    outcome = home.run(values=values, ssh_key=key, backup=True, gitignore=True)
+    assert outcome.backup == home.folder / ".env.bak"
+    assert (home.folder / ".gitignore").read_text() == "/.env\n/.env.bak\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpuctl.errors import GpuctlError
@@ -158,7 +158,7 @@ class Watch:
     def _finish(self) -> Painted:
         record = self.record
         metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
-        self._tracking.update(metrics=metrics)
+        self._tracking.record = record = replace(record, metrics=metrics)
         written = tuple(
             self._receipt(Path(file), artifact)
             for artifact, file in zip(record.artifacts, record.files, strict=True)

@@ -22,7 +22,8 @@ With --json, anywhere on the command line, stdout is exactly one document:
 
 On failure ok is false, data is null and error is
   {"code": "not_found", "message": "…", "hint": "…", "details": {…}}
-and the exit code is the one of `gpuctl help exit-codes`.
+and the exit code is the one of `gpuctl help exit-codes`. Commands that look at many things (doctor,
+setup, resources, …) keep their data when some of it is bad: ok is false then and error is null.
 
 `changed` tells whether the command changed anything outside this computer.
 Streams (`jobs attach`) print one JSON object a line and end with the envelope.

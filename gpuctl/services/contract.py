@@ -128,13 +128,13 @@ def _resolved(schema: Any, document: Json) -> Json:
     return schema if isinstance(schema, dict) else {}
 
 
-def _parts(schema: Any, document: Json) -> Iterator[Json]:
+def _parts(schema: Any, document: Json, depth: int = 2 * DEPTH) -> Iterator[Json]:
     """The schema and everything it is put together from."""
     whole = _resolved(schema, document)
     yield whole
-    for keyword in ("allOf", "oneOf", "anyOf"):
-        for part in whole.get(keyword) or ():
-            yield from _parts(part, document)
+    for keyword in ("allOf", "oneOf", "anyOf") if depth else ():
+        for part in _items(whole.get(keyword)):
+            yield from _parts(part, document, depth - 1)
 
 
 def _fields(schema: Any, document: Json, prefix: str = "", depth: int = DEPTH) -> Iterator[str]:
@@ -148,10 +148,14 @@ def _fields(schema: Any, document: Json, prefix: str = "", depth: int = DEPTH) -
                 yield from _fields(inner, document, f"{prefix}{name}.", depth - 1)
 
 
-def _required(schema: Any, document: Json) -> set[str]:
+def _required(schema: Any, document: Json, depth: int = 2 * DEPTH) -> set[str]:
     """Names that every body must have: those of alternatives do not count."""
     whole = _resolved(schema, document)
-    found = {str(name) for name in whole.get("required") or ()}
-    for part in whole.get("allOf") or ():
-        found |= _required(part, document)
+    found = {str(name) for name in _items(whole.get("required"))}
+    for part in _items(whole.get("allOf")) if depth else ():
+        found |= _required(part, document, depth - 1)
     return found
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # What a check of a strange computer may raise besides our own errors. A defect of a check is a
 # finding as well: the operator needs the others.
-BREAKAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+BREAKAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 PROXY_URL = "https://{pod}-{port}.proxy.runpod.net/"
 
 
@@ -94,7 +94,8 @@ class _Pending:
         self._bench = bench
         self._deadline = time.monotonic() + check.limit_s
         self._done = threading.Event()
-        self._found: Sequence[Finding] = ()
+        # Stands when the check dies of something nobody foresaw: silence would pass for health.
+        self._found: Sequence[Finding] = (fail(check.name, "the check ended without an answer"),)
         threading.Thread(target=self._look, name=f"check-{check.name}", daemon=True).start()
 
     def findings(self) -> Sequence[Finding]:

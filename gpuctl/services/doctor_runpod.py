@@ -32,6 +32,8 @@ KEY_REMEDY = "gpuctl setup   # or: gpuctl config set runpod.api_key"
 
 def account(bench: Bench) -> Sequence[Finding]:
     """One call tells four things: reachable, accepted, the time there, what the limits leave."""
+    if bench.api_key is None and bench.config_error is not None:
+        return [skipped("runpod-key", "the configuration does not load")]
     if bench.api_key is None:
         return [fail("runpod-key", "not set", KEY_REMEDY)]
     try:

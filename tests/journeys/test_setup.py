@@ -110,13 +110,23 @@ def test_a_wrong_key_is_exit_4_and_is_not_written(at_stub: Person) -> None:
     assert "RUNPOD_API_KEY" not in (at_stub.folder / ".env").read_text()
 
 
-def test_doctor_goes_on_when_the_configuration_is_broken(at_stub: Person) -> None:
-    (at_stub.folder / ".env").write_text("RUNPOD_PORT=many\n")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"RUNPOD_PORT=many\n", ".env:1: runpod.port must be a whole number"),
+        (b"GPUCTL_FLUX__GUIDENCE=3\n", "unknown key"),
+        (b"\xff\xfe\x00", "cannot read"),
+    ],
+)
+def test_doctor_goes_on_when_the_configuration_is_broken(
+    at_stub: Person, content: bytes, said: str
+) -> None:
+    (at_stub.folder / ".env").write_bytes(content)
     done = at_stub.types("--json", "doctor")
     assert done.code == 8
     checks = done.envelope["data"]["checks"]
     assert named(checks, "config")["status"] == "fail"
-    assert ".env:1: runpod.port must be a whole number" in named(checks, "config")["found"]
+    assert said in named(checks, "config")["found"]
     assert named(checks, "python")["status"] == "ok"
     assert named(checks, "disk")["status"] == "ok"
 

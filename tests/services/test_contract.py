@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpuctl.services import contract
 from tests.support.openapi import description_file
@@ -109,6 +111,35 @@ def test_a_description_without_schemas_is_held_to_its_paths_alone(official: Any)
 )  # fmt: skip
 def test_a_mangled_description_never_breaks_the_comparison(document: Any) -> None:
     assert contract.compare(document).broken
+
+
+_JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3) | st.just("#/paths"),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["$ref", "allOf", "items", "properties", "required", "schema", "content",
+                         "application/json", "requestBody", "responses", "200", "anyOf"]),
+        inner, max_size=4),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@given(_JSON, _JSON)
+def test_nothing_that_is_json_breaks_the_comparison(operation: Any, schema: Any) -> None:
+    body = {"content": {"application/json": {"schema": schema}}}
+    paths = {"/v2/pods": {"get": operation, "post": {"requestBody": body, "responses": {}}}}
+    assert contract.compare({"paths": paths, "components": schema}).broken
+
+
+def test_a_schema_that_is_made_of_itself_ends() -> None:
+    schema = {"$ref": "#/components/schemas/Node"}
+    node = {"allOf": [schema, schema], "required": ["a"]}
+    body = {"content": {"application/json": {"schema": schema}}}
+    document = {
+        "paths": {"/x": {"post": {"requestBody": body, "responses": {}}}},
+        "components": {"schemas": {"Node": node}},
+    }
+    assert contract.body_facts(document, "POST /x")["required"] == ["a"]
 
 
 def test_a_schema_that_holds_itself_ends() -> None:

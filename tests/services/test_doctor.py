@@ -92,6 +92,7 @@ def named(findings: Any, name: str) -> Finding:
 # the bench itself
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_check_that_fails_or_hangs_hides_no_other(bench: Bench) -> None:
     never = threading.Event()
 
@@ -105,6 +106,9 @@ def test_a_check_that_fails_or_hangs_hides_no_other(bench: Bench) -> None:
         never.wait(30)
         return []
 
+    def dies(_: Bench) -> list[Finding]:
+        raise SystemExit
+
     began = time.monotonic()
     found = doctor.run(
         bench,
@@ -113,6 +117,7 @@ def test_a_check_that_fails_or_hangs_hides_no_other(bench: Bench) -> None:
             Check("hangs", hangs, 0.2),
             Check("refuses", refuses),
             Check("hangs too", hangs, 0.2),
+            Check("dies", dies),
             Check("works", lambda _: [ok("works", "yes")]),
         ],
     )
@@ -122,6 +127,7 @@ def test_a_check_that_fails_or_hangs_hides_no_other(bench: Bench) -> None:
         ("hangs", "fail"),
         ("refuses", "fail"),
         ("hangs too", "fail"),
+        ("dies", "fail"),
         ("works", "ok"),
     ]
     assert (found[0].found, found[1].found, found[2].remedy) == (

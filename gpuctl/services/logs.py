@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, UsageError
 from gpuctl.models import Machine, Report
@@ -21,6 +22,7 @@ MOST_TAIL = 5000
 # The stream has no end (runpod.md §2.5): silence is taken for it. Once lines came, a short one.
 QUIET_S = 5.0
 QUIET_AFTER_LINES_S = 1.0
+SILENCE_S = 5.0
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 10.0
 # What is replayed after a reconnection is never longer than this.
@@ -54,10 +56,15 @@ def backfill(provider: Provider, machine: Machine, asked: Wanted) -> list[LogLin
     """
     if asked.tail == 0:
         return []
-    stream = provider.logs(
-        machine.id, source=asked.source, tail=asked.tail, quiet_s=QUIET_S, since=asked.since
+    stream = _Stream(
+        provider.logs(
+            machine.id, source=asked.source, tail=asked.tail, quiet_s=QUIET_S, since=asked.since
+        )
     )
-    found = list(_until_quiet(stream))
+    found: list[LogLine] = []
+    with stream:
+        while line := stream.next(QUIET_AFTER_LINES_S if found else QUIET_S):
+            found.append(line)
     return found[-asked.tail :]
 
 
@@ -80,7 +87,7 @@ def follow(
     while True:
         away.trying()
         try:
-            for line in _stream(provider, machine, asked, seen):
+            for line in _new_lines(provider, machine, asked, seen):
                 away.is_back()
                 yield line
         except NotFound:
@@ -94,6 +101,29 @@ def follow(
             report.step(f"the log broke off ({failure.message}); reconnecting")
         seen.has_begun = True
         away.pause()
+
+
+def _new_lines(
+    provider: Provider, machine: Machine, asked: Wanted, seen: _Seen
+) -> Iterator[LogLine]:
+    """Until the stream ends. In silence it is asked whether the machine still exists: nothing
+    says that the service ends the stream of one that is gone."""
+    stream = _Stream(
+        provider.logs(
+            machine.id,
+            source=asked.source,
+            tail=asked.tail,
+            since=asked.since,
+            after=seen.last_id,
+        )
+    )
+    with stream:
+        while not stream.has_ended:
+            line = stream.next(SILENCE_S)
+            if line is not None and seen.is_new(line):
+                yield line
+            elif line is None and provider.get(machine.id).status == "TERMINATED":
+                raise NotFound(f"{machine.name} is gone")
 
 
 def _may_pass(failure: ApiError) -> bool:
@@ -147,49 +177,41 @@ class _Seen:
         return True
 
 
-def _stream(provider: Provider, machine: Machine, asked: Wanted, seen: _Seen) -> Iterator[LogLine]:
-    lines = provider.logs(
-        machine.id,
-        source=asked.source,
-        tail=asked.tail,
-        since=asked.since,
-        after=seen.last_id,
-    )
-    return (line for line in lines if seen.is_new(line))
+class _Stream:
+    """Read in a thread, because a stream may be silent for ever (keep-alives are bytes, too)."""
 
+    def __init__(self, lines: Iterator[LogLine]) -> None:
+        self.has_ended = False
+        self._lines = lines
+        self._came: queue.SimpleQueue[LogLine | GpuctlError | None] = queue.SimpleQueue()
+        self._is_left = threading.Event()
+        threading.Thread(target=self._read, name="log", daemon=True).start()
 
-def _until_quiet(stream: Iterator[LogLine]) -> Iterator[LogLine]:
-    """Lines until QUIET_S bring none; read in a thread, because the stream itself may just hang
-    (keep-alives are bytes, too)."""
-    came: queue.SimpleQueue[LogLine | GpuctlError | None] = queue.SimpleQueue()
-    is_done = threading.Event()
-
-    def read() -> None:
+    def next(self, limit_s: float) -> LogLine | None:
+        """The next line, None when none came within `limit_s` or none ever will. Raises what the
+        stream raised."""
         try:
-            for line in stream:
-                came.put(line)
-                if is_done.is_set():
+            found = self._came.get(timeout=limit_s)
+        except queue.Empty:
+            return None
+        if isinstance(found, GpuctlError):
+            raise found
+        self.has_ended = found is None
+        return found
+
+    def _read(self) -> None:
+        try:
+            for line in self._lines:
+                self._came.put(line)
+                if self._is_left.is_set():
                     return
-            came.put(None)
+            self._came.put(None)
         except GpuctlError as error:
-            came.put(error)
+            self._came.put(error)
 
-    threading.Thread(target=read, name="log", daemon=True).start()
-    limit_s = QUIET_S
-    try:
-        while (found := _next(came, limit_s)) is not None:
-            if isinstance(found, GpuctlError):
-                raise found
-            yield found
-            limit_s = QUIET_AFTER_LINES_S
-    finally:
-        is_done.set()
+    def __enter__(self) -> Self:
+        return self
 
-
-def _next(
-    came: queue.SimpleQueue[LogLine | GpuctlError | None], limit_s: float
-) -> LogLine | GpuctlError | None:
-    try:
-        return came.get(timeout=limit_s)
-    except queue.Empty:
-        return None
+    def __exit__(self, *_: object) -> None:
+        """The thread ends with the next line, or with the process."""
+        self._is_left.set()

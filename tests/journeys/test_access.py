@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import stat
@@ -118,13 +117,13 @@ def ssh_argv(home: Household) -> list[str]:
 
 def test_ssh_gets_our_key_and_our_pins_and_leaves_the_users_own_alone(home: Household) -> None:
     mine = Path("~/.ssh").expanduser()
-    before = sorted(os.listdir(mine)) if mine.is_dir() else None
+    before = sorted(mine.iterdir()) if mine.is_dir() else None
     done = home.runs("--sim", "ssh", "flux", "--", "echo $((20 + 1)); echo apart >&2")
     assert (done.code, done.stdout, done.stderr) == (0, b"21\n", b"apart\n")
     [pins] = (home.sim_folder / "client/known_hosts").iterdir()
     assert stat.S_IMODE(pins.stat().st_mode) == 0o600
     assert pins.read_text().startswith(f"gpuctl-{pins.name} ssh-ed25519 ")
-    assert (sorted(os.listdir(mine)) if mine.is_dir() else None) == before
+    assert (sorted(mine.iterdir()) if mine.is_dir() else None) == before
     assert not (home.home / ".ssh").exists()
 
 

@@ -67,7 +67,7 @@ def household(home: Path, *, machine: bool = True) -> Iterator[Household]:
     finally:
         if one.sim_folder.exists():
             launcher.reset(one.sim_folder)
-            left = processes.with_marker(launcher.FOLDER_MARKER, str(one.sim_folder.resolve()))
+            left = processes.with_marker(processes.FOLDER_MARKER, str(one.sim_folder.resolve()))
             assert left == [], f"pod processes were left behind: {left}"
 
 

@@ -155,6 +155,11 @@ def _secrets(context: Context, files: dict[str, str | None]) -> dict[str, str]:
 
 
 def _secret(file: str) -> str:
+    if file == STDIN and sys.stdin.isatty():
+        raise UsageError(
+            "a secret typed at the terminal would be seen",
+            hint="pipe it in, or leave the flag out: setup asks, and hides what you type",
+        )
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).expanduser().read_text("utf-8")
     except FileNotFoundError:

@@ -60,12 +60,15 @@ class Bench:
         )
 
 
+Look = Callable[[Bench], Sequence[Finding]]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """`look` tells everything it found; it is given up after `limit_s` seconds."""
 
     name: str
-    look: Callable[[Bench], Sequence[Finding]]
+    look: Look
     limit_s: float = 15.0
 
 

@@ -11,6 +11,7 @@ from gpuctl.errors import GpuctlError
 from gpuctl.models import Machine
 from gpuctl.remote.base import Shell
 from gpuctl.services.doctor import BREAKAGE, Bench, Check
+from gpuctl.services.doctor_runpod import with_key
 from gpuctl.services.findings import Finding, fail, ok, skipped, warn
 
 SLOW_START_S = 0.15
@@ -29,8 +30,6 @@ _REQUIREMENTS = "cat /workspace/*/requirements*.txt /*/requirements*.txt 2>/dev/
 
 
 def machines(bench: Bench) -> Sequence[Finding]:
-    if bench.api_key is None:
-        return [skipped("machines", "needs the RunPod key")]
     running = [one for one in bench.provider.list() if one.status == "RUNNING"]
     if not running:
         return [skipped("machines", "none is running")]
@@ -39,7 +38,7 @@ def machines(bench: Bench) -> Sequence[Finding]:
         return [finding for findings in found for finding in findings]
 
 
-CHECKS = (Check("machines", machines, 120.0),)
+CHECKS = (Check("machines", with_key("machines", machines), 120.0),)
 
 
 def _machine(bench: Bench, machine: Machine) -> list[Finding]:

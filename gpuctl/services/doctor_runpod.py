@@ -12,7 +12,7 @@ from gpuctl.clients.fetching import Reply, fetch
 from gpuctl.errors import ApiError, CredentialsError, GpuctlError, NoCapacity, NotFound
 from gpuctl.models import Json, Secret
 from gpuctl.services import contract, offers, orders
-from gpuctl.services.doctor import Bench, Check
+from gpuctl.services.doctor import Bench, Check, Look
 from gpuctl.services.findings import Finding, counted, fail, ok, skipped, warn
 
 MOST_SKEW_S = 60.0
@@ -54,10 +54,7 @@ def account(bench: Bench) -> Sequence[Finding]:
 
 
 def scope(bench: Bench) -> Sequence[Finding]:
-    key = bench.api_key
-    if key is None:
-        return [skipped("runpod-scope", NO_KEY)]
-    refused = [what for path, what in SCOPES.items() if not _may_read(bench, key, path)]
+    refused = [what for path, what in SCOPES.items() if not _may_read(bench, path)]
     if refused:
         return [
             warn(
@@ -71,7 +68,10 @@ def scope(bench: Bench) -> Sequence[Finding]:
 
 def description(bench: Bench) -> Sequence[Finding]:
     """The description is served without a key (runpod.md §0)."""
-    reply = fetch("GET", f"{bench.api_url}/openapi.json", timeout_s=bench.timeout_s)
+    try:
+        reply = fetch("GET", f"{bench.api_url}/openapi.json", timeout_s=bench.timeout_s)
+    except ApiError as error:
+        return [warn("runpod-contract", f"could not be asked: {error.message}", _remedy(error))]
     live = reply.document()
     if not reply.is_success or not live.get("paths"):
         return [warn("runpod-contract", f"no description of the API (answer {reply.status})")]
@@ -112,8 +112,6 @@ def balance(bench: Bench) -> Sequence[Finding]:
 
 def stock(bench: Bench) -> Sequence[Finding]:
     """Whether `gpuctl deploy` would find anything to rent now, and at what price."""
-    if bench.api_key is None:
-        return [skipped("offers", NO_KEY)]
     settings = bench.settings
     limit = settings.number("runpod.max_price_usd_h")
     centers, volume = _centers(bench)
@@ -141,8 +139,6 @@ def stock(bench: Bench) -> Sequence[Finding]:
 
 def open_ports(bench: Bench) -> Sequence[Finding]:
     """HTTP ports of pods are public; whether they ask for a password is up to what runs there."""
-    if bench.api_key is None:
-        return [skipped("open-ports", NO_KEY)]
     ports = [
         (pod, str(port).partition("/")[0])
         for pod in bench.api.list_pods()
@@ -159,13 +155,32 @@ def open_ports(bench: Bench) -> Sequence[Finding]:
         return list(pool.map(lambda one: _port(bench, *one), ports))
 
 
+def with_key(name: str, look: Look) -> Look:
+    """`look` where there is a key. That the key is refused is told once, by `account`; what could
+    not be asked is a warning, for nobody knows."""
+
+    def looking(bench: Bench) -> Sequence[Finding]:
+        if bench.api_key is None:
+            return [skipped(name, NO_KEY)]
+        try:
+            return look(bench)
+        except CredentialsError as error:
+            if error.details.get("status") == 401:
+                return [skipped(name, "the RunPod key is refused")]
+            raise
+        except ApiError as error:
+            return [warn(name, f"could not be asked: {error.message}", _remedy(error))]
+
+    return looking
+
+
 CHECKS = (
     Check("runpod-api", account),
-    Check("runpod-scope", scope, 20.0),
+    Check("runpod-scope", with_key("runpod-scope", scope), 20.0),
     Check("runpod-contract", description),
     Check("balance", balance),
-    Check("offers", stock, 20.0),
-    Check("open-ports", open_ports, 20.0),
+    Check("offers", with_key("offers", stock), 20.0),
+    Check("open-ports", with_key("open-ports", open_ports), 20.0),
 )
 
 
@@ -227,9 +242,9 @@ def _windows(header: str, letter: str) -> dict[str, int]:
     return found
 
 
-def _may_read(bench: Bench, key: Secret, path: str) -> bool:
+def _may_read(bench: Bench, path: str) -> bool:
     try:
-        accounts.runpod(bench.api_url, key, bench.timeout_s, path)
+        accounts.runpod(bench.api_url, bench.api_key or Secret(""), bench.timeout_s, path)
     except CredentialsError as error:
         if error.details.get("status") == 403:
             return False

@@ -100,6 +100,15 @@ def test_secrets_come_from_stdin_and_files_never_from_the_command_line(at_stub: 
     assert twice.code == 2
 
 
+def test_yes_consents_to_what_costs_nothing(at_stub: Person, stub: Accounts) -> None:
+    subprocess.run(["git", "init", "-q", str(at_stub.folder)], check=True)
+    done = at_stub.types("--json", "--yes", "setup", "--runpod-key-file", "-", "--ssh-key", "~/k",
+                         typed=f"{RUNPOD_KEY}\n")  # fmt: skip
+    assert done.data["written"] == ["RUNPOD_API_KEY", "SSH_KEY"]
+    assert (at_stub.folder / ".gitignore").read_text() == "/.env\n"
+    assert len(stub.keys) == 2
+
+
 def test_a_wrong_key_is_exit_4_and_is_not_written(at_stub: Person) -> None:
     done = at_stub.types("--json", "setup", "--runpod-key-file", "-", "--ssh-key", "k",
                          typed="rpa_wrong00000\n")  # fmt: skip
@@ -241,6 +250,12 @@ def test_the_wizard_at_a_terminal(terminal: Terminal, at_stub: Person, stub: Acc
     assert (at_stub.folder / ".env").read_text() == f"RUNPOD_API_KEY={RUNPOD_KEY}\n"
     assert (at_stub.folder / ".gitignore").read_text() == "/.env\n"
     assert stub.keys[-1] == (at_stub.home / ".ssh/id_ed25519.pub").read_text().strip()
+
+
+def test_a_secret_is_not_read_where_everybody_sees_it(terminal: Terminal) -> None:
+    terminal.opens(f"{sys.executable} -m gpuctl setup --runpod-key-file -; echo code=$?; cat")
+    terminal.shows("would be seen")
+    terminal.shows("code=2")
 
 
 def test_ctrl_c_in_the_wizard_leaves_nothing(terminal: Terminal, at_stub: Person) -> None:

@@ -165,6 +165,18 @@ def test_no_key_and_no_network_each_say_so(private_home: Path, stub: Accounts) -
     assert (dead.name, dead.status) == ("runpod-api", "fail")
 
 
+def test_one_cause_is_one_failure(private_home: Path, stub: Accounts, bench: Bench) -> None:
+    wrong = a_bench(private_home, stub, environ={"RUNPOD_API_KEY": "rpa_wrong0000"})
+    found = doctor.run(wrong, [*doctor_runpod.CHECKS, *doctor_machines.CHECKS])
+    assert [one.name for one in found if one.status == "fail"] == ["runpod-key"]
+    assert named(found, "offers").found == "the RunPod key is refused"
+    stub.answers = {"GET /v2/pods": (429, {"detail": "rate limit exceeded"})}
+    limited = doctor.run(bench, doctor_runpod.CHECKS)
+    assert [one.name for one in limited if one.status == "fail"] == ["runpod-api"]
+    assert named(limited, "runpod-api").remedy == "wait a minute, then: gpuctl doctor"
+    assert "could not be asked" in named(limited, "open-ports").found
+
+
 @pytest.mark.parametrize(
     ("offset_s", "said"), [(-3600.0, "s ahead"), (3600.0, "s behind"), (5.0, "within 60 s")]
 )

@@ -163,11 +163,14 @@ class Drain:
 def has_jobs(shell: Shell, workspace: str | None) -> bool:
     """Whether anything was ever sent there; asking the worker would first send its scripts.
 
-    Raises ConnectionFailed.
+    Raises ConnectionFailed, GpuctlError: no answer must not pass for "nothing".
     """
     completed = shell.run(with_workspace(workspace, _JOBS))
     if completed.exit_code == LOST:
         raise ConnectionFailed("the connection was lost before the machine answered")
+    if completed.exit_code != 0:
+        said = completed.stderr.strip() or f"exit code {completed.exit_code}"
+        raise GpuctlError(f"its jobs cannot be listed: {said}")
     return bool(completed.stdout.strip())
 
 

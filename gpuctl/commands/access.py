@@ -48,7 +48,7 @@ def ssh(
     named = (words or [])[: len(words or []) - len(command)]
     if len(named) > 1:
         raise UsageError("one machine at a time", hint="gpuctl ssh MACHINE -- COMMAND")
-    if context.console.is_json:
+    if context.console.is_json and not context.is_dry_run:
         raise UsageError("ssh has no JSON", hint="gpuctl --json exec -- COMMAND")
     machine = the_machine(context, named[0] if named else None)
     if machine.id == "local":

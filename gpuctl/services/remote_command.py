@@ -13,9 +13,15 @@ OnBytes = Callable[[bytes], object]
 # Gives the next bytes of stdin, b"" at its end.
 Read = Callable[[], bytes]
 
-# sshd hangs up only on terminals: to end a command its process id has to be known.
-_TELL_PID = 'echo "$$"; exec "$@"'
-_INTERRUPT = 'kill -"$2" -- "-$1" 2>/dev/null || kill -"$2" "$1"'
+# sshd hangs up only on terminals: to end a command its process group has to be known. The shell
+# stays, because paramiko does not tell which signal ended a command, and a shell does (128 + n).
+_TELL_PID = 'echo "$$"; "$@"; exit "$?"'
+_INTERRUPT = """\
+kill -"$2" -- "-$1" 2>/dev/null && exit
+ps -A -o pid=,ppid= | while read -r pid parent; do
+  [ "$parent" != "$1" ] || kill -"$2" "$pid"
+done
+"""
 _MOST_PID_BYTES = 32
 STOP_LIMIT_S = 2.0
 

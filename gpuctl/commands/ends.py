@@ -23,7 +23,12 @@ DiscardOption = Annotated[
 
 
 def stop(
-    ctx: typer.Context, machine: MachineArgument = None, discard: DiscardOption = False
+    ctx: typer.Context,
+    machine: MachineArgument = None,
+    discard: DiscardOption = False,
+    unlock: Annotated[
+        bool, typer.Option("--unlock", help="Lift the pod's lock first; locked, it is not stopped.")
+    ] = False,
 ) -> None:
     """Stop a machine: its GPU is given back, its volume stays and stays billed.
 
@@ -43,6 +48,8 @@ def stop(
     given = drained(context, [was], is_discarding=discard)[was.id]
     if given.losses:
         context.console.warn(f"{was.name}: {given.losses}; its volume keeps what is on it")
+    if unlock:
+        context.account().unlock(was.id)
     stopped = machines.stop(session, was)
     context.console.result(
         {"machine": text.machine_data(stopped), "drained": list(given.saved)},

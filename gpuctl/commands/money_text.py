@@ -145,12 +145,16 @@ def costs_text(costs: Costs, by: str) -> str:
         parts = [f"nothing was spent {since}" if not costs.failed else f"no records {since}"]
     else:
         head = (by, "billed", "our estimate", "jobs alone", "made", "$ each")
-        total = "billed: unknown" if costs.failed else f"{money(costs.billed, 2)} billed"
+        total = "billed: unknown" if costs.failed else f"{_sum(costs.billed)} billed"
         parts = [
             table(head, [_cost_row(row) for row in costs.rows]),
-            f"{total}, {money(costs.estimated, 2)} by our own records, {since}",
+            f"{total}, {_sum(costs.estimated)} by our own records, {since}",
         ]
     return "\n".join([*parts, *(f"- {note}" for note in costs.notes)])
+
+
+def _sum(usd: float) -> str:
+    return money(usd, 2 if usd >= 1 else 4)
 
 
 def _cost_row(row: Row) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, StillBilling
 from gpuctl.holdings import Holding
@@ -15,6 +15,7 @@ from gpuctl.services import machines
 from gpuctl.services.asking import ask_all
 from gpuctl.services.resources import Inventory
 from gpuctl.services.session import Session
+from gpuctl.services.silence import Silence
 from gpuctl.services.waiting import wait_for
 
 # Storage stays: it is what the work lies on. It is shown, and deleted by its own command.
@@ -74,7 +75,16 @@ def end_all(means: Means, things: Sequence[Holding], storage: Sequence[Holding])
     ended = [
         Ended(each, answers.found.get(each.id, ""), answers.failed.get(each.id)) for each in things
     ]
-    return Outcome(tuple(ended), tuple(storage))
+    gone = {each.holding.id for each in ended if not each.error}
+    gone |= {each.holding.name for each in ended if not each.error}
+    return Outcome(tuple(ended), tuple(_let_go(each, gone) for each in storage))
+
+
+def _let_go(storage: Holding, gone: set[str]) -> Holding:
+    """Storage without the users that ended."""
+    users = tuple(user for user in storage.attached_to if user not in gone)
+    is_free = storage.attached_to and not users
+    return replace(storage, attached_to=users, status="DETACHED" if is_free else storage.status)
 
 
 def _ended(means: Means, holding: Holding) -> str:
@@ -141,12 +151,3 @@ def _until(means: Means, holding: Holding, gone: Callable[[], bool | None]) -> N
     except GpuctlError as error:
         reason = last[-1].message if last else error.message
         raise StillBilling(f"the end of {holding.id} is not confirmed: {reason}") from error
-
-
-class Silence:
-    """A Report for many threads at once: what they did is told by their results alone."""
-
-    def step(self, text: str) -> None: ...
-    def note(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def progress(self, stage: str, done: float, total: float | None) -> None: ...

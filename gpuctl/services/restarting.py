@@ -12,6 +12,7 @@ from gpuctl.services import deploy, machines
 from gpuctl.services.booting import Probe, Unusable, until_usable
 from gpuctl.services.deploy import Order, Plan
 from gpuctl.services.session import Session
+from gpuctl.services.silence import Silence
 
 # What says that the host, not the machine, is the obstacle.
 HOST_LOST = (NoCapacity, Unusable)
@@ -58,7 +59,8 @@ def elsewhere(session: Session, past: PastOrder, make_order: MakeOrder, why: Gpu
         raise _stranded(past, why)
     order = make_order(past)
     anything = _planned(session, replace(order, gpus=()))
-    same = _planned(session, replace(order, gpus=(past.gpu_id,))) if past.gpu_id else None
+    quiet = replace(session, report=Silence())  # it has been told where the volume is
+    same = _planned(quiet, replace(order, gpus=(past.gpu_id,))) if past.gpu_id else None
     found = [plan for plan in (same, anything) if plan is not None]
     if not found:
         raise NoCapacity(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from gpuctl.cli import main
 from gpuctl.console import Console
 from gpuctl.context import Context
 from gpuctl.services import booting
+from gpuctl.sim.kinds import FAULT_KINDS
 from gpuctl.sim.launcher import Simulator, add_fault, clear_faults, status
 from tests.support.clock import HurriedClock
 from tests.support.simulator import api_client, running_simulator
@@ -199,5 +201,11 @@ def test_a_restarted_machine_is_used_at_its_new_address(operator: Operator) -> N
     assert f"root@127.0.0.1:{after['ssh']['direct']['port']}" in operator.said
 
 
-def test_what_the_table_cannot_show_is_written_down() -> None:
-    assert set(NOT_SEEN_IN_THE_API) == {"host maintenance", "spot interruption"}
+def test_the_document_has_every_line_and_every_line_has_its_fault() -> None:
+    page = (Path(__file__).parents[2] / "docs/money.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| ?(.*?) \| .+ \|$", page, re.M)
+    told = {fault for _, faults in rows for fault in re.findall(r"`([a-z0-9-]+)`", faults)}
+    shown = {line.fault for line in LINES if line.fault}
+    assert told == shown
+    assert shown <= FAULT_KINDS.keys()
+    assert NOT_SEEN_IN_THE_API.keys() <= {name for name, faults in rows if not faults}

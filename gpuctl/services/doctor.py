@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gpuctl.clients import fetching
 from gpuctl.clients.http import Http
@@ -22,6 +22,8 @@ from gpuctl.services.waiting import Clock
 
 if TYPE_CHECKING:
     from gpuctl.state import State  # sqlite, 10 ms: not for `--help`
+
+Item = TypeVar("Item")
 
 # What a check of a strange computer may raise besides our own errors. A defect of a check is a
 # finding as well: the operator needs the others.
@@ -87,6 +89,29 @@ def run(
         if on_done is not None:
             on_done(number)
     return found
+
+
+def side_by_side(
+    look: Callable[[Item], Sequence[Finding]], items: Sequence[Item], most: int
+) -> list[Finding]:
+    """What `look` says of each item, in order, `most` at a time.
+
+    Like the checks, in threads that end with the process: a pool of the standard library would
+    keep Ctrl-C waiting for the slowest. `look` must not raise.
+    """
+    found: dict[int, Sequence[Finding]] = {}
+
+    def one(number: int) -> None:
+        found[number] = look(items[number])
+
+    for start in range(0, len(items), most):
+        numbers = range(start, min(start + most, len(items)))
+        threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in numbers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return [finding for number in range(len(items)) for finding in found.get(number, ())]
 
 
 class _Pending:

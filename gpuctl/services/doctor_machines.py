@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from gpuctl.errors import GpuctlError
 from gpuctl.models import Machine
 from gpuctl.remote.base import Shell
-from gpuctl.services.doctor import BREAKAGE, Bench, Check
+from gpuctl.services.doctor import BREAKAGE, Bench, Check, side_by_side
 from gpuctl.services.doctor_runpod import with_key
 from gpuctl.services.findings import Finding, fail, ok, skipped, warn
 
@@ -33,9 +32,7 @@ def machines(bench: Bench) -> Sequence[Finding]:
     running = [one for one in bench.provider.list() if one.status == "RUNNING"]
     if not running:
         return [skipped("machines", "none is running")]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        found = pool.map(lambda machine: _machine(bench, machine), running)
-        return [finding for findings in found for finding in findings]
+    return side_by_side(lambda machine: _machine(bench, machine), running, PARALLEL)
 
 
 CHECKS = (Check("machines", with_key("machines", machines), 120.0),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 
 from gpuctl.clients import accounts
@@ -12,7 +11,7 @@ from gpuctl.clients.fetching import Reply, fetch
 from gpuctl.errors import ApiError, CredentialsError, GpuctlError, NoCapacity, NotFound
 from gpuctl.models import Json, Secret
 from gpuctl.services import contract, offers, orders
-from gpuctl.services.doctor import Bench, Check, Look
+from gpuctl.services.doctor import Bench, Check, Look, side_by_side
 from gpuctl.services.findings import Finding, counted, fail, ok, skipped, warn
 
 MOST_SKEW_S = 60.0
@@ -151,8 +150,7 @@ def open_ports(bench: Bench) -> Sequence[Finding]:
     if bench.is_sim:
         listed = ", ".join(f"{pod.get('name')}:{port}" for pod, port in ports)
         return [ok("open-ports", f"{listed} (the simulator has no public proxy)")]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return list(pool.map(lambda one: _port(bench, *one), ports))
+    return side_by_side(lambda one: [_port(bench, *one)], ports, PARALLEL)
 
 
 def with_key(name: str, look: Look) -> Look:
@@ -275,7 +273,7 @@ def _port(bench: Bench, pod: Json, port: str) -> Finding:
     name = f"port {port} of {pod.get('name')}"
     try:
         status = fetch("GET", url, timeout_s=min(5.0, bench.timeout_s)).status
-    except ApiError as error:
+    except GpuctlError as error:
         return skipped(name, f"cannot be asked: {error.message}")
     if status in (401, 403):
         return ok(name, f"asks who you are ({status})")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,20 @@ def test_doctor_without_a_network_names_what_it_could_not_reach(person: Person) 
     assert named(checks, "huggingface")["status"] == "warn"
     assert named(checks, "ssh")["status"] == "ok"
     assert RUNPOD_KEY not in done.stdout + done.stderr
+
+
+def test_ctrl_c_ends_a_doctor_that_waits_for_a_service(at_stub: Person, stub: Accounts) -> None:
+    pod = {"id": "p1", "name": "x", "status": "RUNNING", "ports": ["8188/http"]}
+    stub.pods = [pod]
+    stub.hanging = {"GET /v2/catalog", "GET /v2/account", "POST /graphql"}
+    at_stub.environ["RUNPOD_API_KEY"] = RUNPOD_KEY
+    process = at_stub.start("doctor")
+    until(lambda: stub.asked("GET /v2/catalog"), "the question that hangs")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 5
 
 
 # at a real terminal

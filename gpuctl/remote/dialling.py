@@ -83,7 +83,7 @@ def unreachable(address: Address, error: OSError, timeout_s: float) -> Connectio
     if isinstance(error, socket.gaierror):
         return ConnectionFailed(
             f"there is no host named {address.host}",
-            hint="check the address; `gpuctl machines list` shows what the provider says",
+            hint="check the address; `gpuctl status` shows what the provider says",
         )
     if isinstance(error, ConnectionRefusedError):
         return ConnectionFailed(

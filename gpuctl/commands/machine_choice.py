@@ -8,7 +8,7 @@ from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine, Need
-from gpuctl.services import journal, leases, machines
+from gpuctl.services import journal, leases, machines, volumes
 from gpuctl.workloads import WORKLOADS
 
 
@@ -17,6 +17,12 @@ def reconcile(context: Context) -> None:
     if not context.is_dry_run:
         journal.reconcile(context.session())
         leases.report_abandoned(context.session())
+        volumes.reconcile(storage(context))
+
+
+def storage(context: Context) -> volumes.Storage:
+    """The account's network volumes, with this computer's memory of them."""
+    return volumes.Storage(context.account, context.state, context.clock, context.console)
 
 
 def need(context: Context, workload: str) -> Need:

@@ -11,7 +11,7 @@ from gpuctl.commands import money_text as text
 from gpuctl.commands.machine_choice import reconcile
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, UsageError
-from gpuctl.services import costs, machines, panic, resources, volumes
+from gpuctl.services import costs, machines, panic, resources
 
 ACT = 9  # unknown, or still billing: act (errors.EXIT_CODES)
 HISTORY = 100_000
@@ -171,11 +171,6 @@ def _look(context: Context) -> None:
         return
     try:
         reconcile(context)
-        volumes.reconcile(storage(context))
         machines.status(context.session())
     except GpuctlError as error:
         context.console.warn(f"what became of earlier commands is unknown: {error.message}")
-
-
-def storage(context: Context) -> volumes.Storage:
-    return volumes.Storage(context.account(), context.state, context.clock, context.console)

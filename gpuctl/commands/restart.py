@@ -11,10 +11,10 @@ from gpuctl.commands import machine_text as text
 from gpuctl.commands.machine_choice import need, reconcile, the_machine
 from gpuctl.commands.machines import MachineArgument, WaitOption
 from gpuctl.context import Context
-from gpuctl.errors import GpuctlError, NoCapacity
+from gpuctl.errors import GpuctlError, NoCapacity, UsageError
 from gpuctl.holdings import PastOrder
 from gpuctl.models import Machine
-from gpuctl.services import orders, restarting
+from gpuctl.services import leases, orders, restarting
 from gpuctl.services.deploy import Order
 from gpuctl.services.ssh_identity import public_line
 
@@ -44,6 +44,7 @@ def restart(
         data = {"machine": text.machine_data(found)}
         context.console.result(data, f"would restart {found.name}")
         return
+    _check_jobs(context, found)
     limit_s, probe = context.settings.number("runpod.boot_limit_s"), context.connector().probe
     try:
         current = restarting.restart(
@@ -56,6 +57,20 @@ def restart(
         text.machine_line(current),
         changed=True,
     )
+
+
+def _check_jobs(context: Context, machine: Machine) -> None:
+    """A restart ends what runs there. Raises UsageError when that is not wanted."""
+    jobs = context.state.jobs(limit=1000)
+    running = [
+        job.id
+        for job in jobs
+        if job.machine_id == machine.id and job.status in ("submitted", "running")
+    ]
+    if running and not context.console.confirm(
+        f"{', '.join(running)} may still run on {machine.name}, and would end. Restart it?"
+    ):
+        raise UsageError("nothing was restarted", hint=f"gpuctl jobs attach {running[0]}")
 
 
 def _moved(context: Context, old: Machine, refusal: GpuctlError, *, recreate: bool) -> Machine:
@@ -83,4 +98,6 @@ def _order(context: Context, past: PastOrder) -> Order:
     )
     key = past.request.public_key or public_line(context.ssh_key)
     made = orders.order(context.settings, workload, wanted, key, wishes)
-    return replace(made, gpu_count=past.gpu_count)
+    intent = context.state.intent(past.request.name)
+    held = leases.of_intent(intent) if intent else None
+    return replace(made, gpu_count=past.gpu_count, lease=held.terms if held else made.lease)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import money_text as text
-from gpuctl.commands.money import storage
+from gpuctl.commands.machine_choice import storage
 from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError

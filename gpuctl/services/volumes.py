@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, StillBilling, UsageError
@@ -24,12 +25,19 @@ LIST_LAG_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The account's volumes, this computer's memory, the clock, and where to say things."""
+    """The account's volumes, this computer's memory, the clock, and where to say things.
 
-    account: RunpodAccount
+    `connect` gives the account, and is called only when there is something to ask.
+    """
+
+    connect: Callable[[], RunpodAccount]
     state: State
     clock: Clock
     report: Report
+
+    @property
+    def account(self) -> RunpodAccount:
+        return self.connect()
 
 
 def find(storage: Storage, text: str) -> Volume:
@@ -119,12 +127,20 @@ def delete(storage: Storage, volume: Volume) -> None:
 
 
 def reconcile(storage: Storage) -> list[Intent]:
-    """Settles what interrupted creates left, by name; gives back what stays unknown."""
+    """Settles what interrupted creates left, by name; gives back what stays unknown.
+
+    Asks nobody when there is nothing to ask; who could not be asked is warned of.
+    """
     left = [intent for intent in storage.state.unresolved() if intent.provider == JOURNAL]
     left = [intent for intent in left if not journal.is_being_made(intent, storage.clock.now())]
     if not left:
         return []
-    by_name = {volume.name: volume for volume in storage.account.volumes()}
+    try:
+        by_name = {volume.name: volume for volume in storage.account.volumes()}
+    except GpuctlError as error:
+        names = ", ".join(str(intent.detail["name"]) for intent in left)
+        storage.report.warn(f"whether the volume {names} bills is unknown: {error.message}")
+        return left
     return [intent for intent in left if not _reconciled(storage, intent, by_name)]
 
 

@@ -31,7 +31,8 @@ def shop(simulator: Simulator, tmp_path: Path) -> Iterator[Rental]:
 def storage(shop: Rental) -> Storage:
     provider = shop.session.provider
     assert isinstance(provider, RunpodProvider)
-    return Storage(RunpodAccount(provider.api), shop.state, shop.clock, shop.report)
+    account = RunpodAccount(provider.api)
+    return Storage(lambda: account, shop.state, shop.clock, shop.report)
 
 
 def test_a_volume_is_in_the_journal_before_it_is_made_and_settled_after(

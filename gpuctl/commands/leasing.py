@@ -8,7 +8,7 @@ from pathlib import Path
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine
-from gpuctl.services import durations, killers, reaper_timer, watchdogs
+from gpuctl.services import budget, durations, killers, reaper_timer, watchdogs
 from gpuctl.services.draining import Drain, Drained
 from gpuctl.services.killers import Guarded, Killer
 from gpuctl.services.reaper_timer import Timer
@@ -84,6 +84,19 @@ def confirm_losses(
     question = f"to end it all the same, type its name ({machine.name}): "
     if console.word(question, flag) not in (machine.name, machine.id):
         raise UsageError("nothing was ended", hint=flag)
+
+
+def refuse_above_balance(context: Context, budget_usd: float) -> None:
+    """Raises BudgetRefused when the account is known to hold less. The simulator has no account."""
+    if context.is_sim:
+        return
+    settings = context.settings
+    url, timeout_s = (
+        settings.text_or_none("runpod.graphql_url"),
+        settings.number("runpod.timeout_s"),
+    )
+    held = budget.known_balance(url, context.api_key, timeout_s)
+    budget.refuse_hopeless(budget_usd, rate_usd_h=0.0, boot_limit_s=0.0, balance_usd=held)
 
 
 def is_key_only_here(context: Context) -> bool:

@@ -40,7 +40,7 @@ def guarded_data(machine: Machine, held: Mapping[str, Guarded], now: float) -> J
 def lease_lines(held: Mapping[str, Guarded], now: float) -> list[str]:
     """The lease of each machine, and every killer that cannot be relied on."""
     lines = [f"lease {found.words(now)}" for found in held.values()]
-    return [*lines, *(doubt for found in held.values() for doubt in found.doubts())]
+    return [*lines, *(doubt for found in held.values() for doubt in found.doubts(now))]
 
 
 def status_text(listed: Sequence[Listed], held: Mapping[str, Guarded], now: float) -> str:
@@ -52,7 +52,7 @@ def status_text(listed: Sequence[Listed], held: Mapping[str, Guarded], now: floa
     lines = [table(head, rows), f"{money(burn_usd_h(listed), 2)}/h in all"]
     if any(entry.machine.status == "EXITED" for entry in listed):
         lines.append("a stopped machine bills no GPU, but its volume: $0.20 per GB and month")
-    lines += [doubt for found in held.values() for doubt in found.doubts()]
+    lines += [doubt for found in held.values() for doubt in found.doubts(now)]
     return "\n".join(lines)
 
 

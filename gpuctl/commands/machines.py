@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import machine_text as text
-from gpuctl.commands.leasing import confirm_losses, drained, guarded
+from gpuctl.commands.leasing import (
+    confirm_losses,
+    drained,
+    guarded,
+    refuse_above_balance,
+)
 from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
 from gpuctl.context import Context
 from gpuctl.models import Machine
@@ -113,6 +118,8 @@ def deploy(
     order = orders.order(
         context.settings, workload, need(context, workload), public_line(context.ssh_key), wishes
     )
+    if order.lease and order.lease.budget_usd:
+        refuse_above_balance(context, order.lease.budget_usd)
     if context.is_dry_run:
         _show_plan(context, order)
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gpuctl.errors import BudgetRefused
+from gpuctl.errors import BudgetRefused, GpuctlError
+from gpuctl.models import Secret
 
 WARN_AT, DRAIN_AT, END_AT = 0.80, 0.95, 1.0
 HOURS_A_MONTH = 730.0
@@ -50,6 +51,19 @@ class Spending:
         if self.rate_usd_h <= 0:
             return None
         return self.counted_at + (usd - self.spent_usd) / self.rate_usd_h * 3600
+
+
+def known_balance(graphql_url: str | None, key: Secret | None, timeout_s: float) -> float | None:
+    """What the account holds in USD; None where nobody tells (GraphQL alone knows, §0)."""
+    if not graphql_url or key is None:
+        return None
+    from gpuctl.clients import accounts  # noqa: PLC0415  the wire, only with a budget
+
+    try:
+        told = accounts.runpod_balance(graphql_url, key, timeout_s).get("clientBalance")
+    except GpuctlError:
+        return None
+    return float(told) if isinstance(told, int | float) else None
 
 
 def refuse_hopeless(

@@ -51,7 +51,7 @@ class Guarded:
         if self.lease.is_waived:
             return "waived"
         if self.lease.is_suspended:
-            return "— (stopped)" if self.machine.status == "EXITED" else "none ✗"
+            return "— (stopped)" if self.machine.status in leases.STOPPED else "none ✗"
         left = self.lease.drain_at
         span = "no end" if left is None else durations.shown(left - now) if left > now else "over"
         if not self.killers:
@@ -60,8 +60,15 @@ class Guarded:
         mark = "✓" if armed == len(self.killers) else "✗" if armed == 0 else "!"
         return f"{span} {mark}{armed}/{len(self.killers)}"
 
-    def doubts(self) -> list[str]:
-        """One line for each killer that cannot be relied on."""
+    def doubts(self, now: float) -> list[str]:
+        """One line for each killer that cannot be relied on, and for a budget nearly spent."""
+        said = self.lease and leases.budget_warning(self.machine, self.lease, now)
+        return [
+            *([said] if said else []),
+            *self._unarmed(),
+        ]
+
+    def _unarmed(self) -> list[str]:
         return [
             f"{self.machine.name}: the {killer.name} would not end it: {killer.why}"
             for killer in self.killers

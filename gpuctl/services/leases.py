@@ -11,6 +11,8 @@ from gpuctl.services.budget import DRAIN_AT, END_AT, WARN_AT, Spending, Storage
 from gpuctl.services.session import Session
 from gpuctl.state_records import Intent
 
+STOPPED = ("EXITED", "ERROR")
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -154,10 +156,11 @@ def seen(session: Session, machine: Machine) -> Lease | None:
     if lease is None:
         return None
     now, storage = session.clock.now(), lease.terms.storage
-    is_stopped = machine.status in ("EXITED", "ERROR")
+    is_stopped = machine.status in STOPPED
     gpu_usd_h = 0.0 if is_stopped else machine.price_usd_h
-    if gpu_usd_h is None:
+    if not (gpu_usd_h or is_stopped):  # nothing is free: the rate is not known yet
         return lease
+    assert gpu_usd_h is not None
     rate = gpu_usd_h + (storage.stopped_usd_h if is_stopped else storage.running_usd_h)
     spending = lease.spending or Spending(0.0, now, rate)
     is_changed = abs(spending.rate_usd_h - rate) > 1e-6 or lease.spending is None
@@ -200,6 +203,16 @@ def extended(
         replace(
             lease, terms=kept, issued_at=now, ttl_until=until, is_suspended=False, deploying=None
         ),
+    )
+
+
+def budget_warning(machine: Machine, lease: Lease, now: float) -> str | None:
+    """What is said when four fifths of a budget are spent."""
+    if lease.warn_at is None or lease.spending is None or now < lease.warn_at:
+        return None
+    return (
+        f"{machine.name} has spent ${lease.spending.at(now):.2f} of its "
+        f"${lease.terms.budget_usd:.2f}; more: gpuctl lease extend --budget USD {machine.name}"
     )
 
 

@@ -82,29 +82,24 @@ def standing(session: Session, machine: Machine) -> Verdict | None:
         return Verdict(machine, "unleased", "it has no lease from this computer")
     if lease.is_waived:
         return Verdict(machine, "kept", f"without a lease: {lease.terms.reason}")
-    if machine.status in ("EXITED", "TERMINATED"):
+    if machine.status in leases.STOPPED:
         rate = lease.terms.storage.stopped_usd_h
         return Verdict(machine, "kept", f"stopped; its volume costs ${rate:.3f}/h")
     if leases.is_abandoned(lease, now):
         return None
     if lease.is_suspended:
         return Verdict(machine, "unleased", "it was started elsewhere and has no deadline")
+    return _unexpired(session, machine, lease, now)
+
+
+def _unexpired(session: Session, machine: Machine, lease: Lease, now: float) -> Verdict | None:
+    if said := leases.budget_warning(machine, lease, now):
+        session.report.warn(said)
     if lease.drain_at is None:
         return Verdict(machine, "kept", "its lease has no deadline")
-    left_s = lease.drain_at - now
-    if left_s > 0:
-        _warn_of_budget(session, machine, lease, now)
-        return Verdict(machine, "kept", f"ends in {durations.shown(left_s)}")
+    if lease.drain_at > now:
+        return Verdict(machine, "kept", f"ends in {durations.shown(lease.drain_at - now)}")
     return None
-
-
-def _warn_of_budget(session: Session, machine: Machine, lease: Lease, now: float) -> None:
-    if lease.warn_at is None or lease.spending is None or now < lease.warn_at:
-        return
-    session.report.warn(
-        f"{machine.name} has spent ${lease.spending.at(now):.2f} of its "
-        f"${lease.terms.budget_usd:.2f}: gpuctl lease extend --budget USD {machine.name}"
-    )
 
 
 def _ended(session: Session, machine: Machine, drain: Callable[[Machine], Drained]) -> Verdict:

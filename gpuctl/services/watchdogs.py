@@ -19,7 +19,7 @@ def arm(
 
     Why it cannot be armed is in the reading. Raises ConnectionFailed.
     """
-    lease = leases.of(session, machine)
+    lease = leases.seen(session, machine)
     if lease is None or lease.is_waived:
         return None
     sent = lease.for_machine(session.clock.now())

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from gpuctl.cli import main
+from gpuctl.services import ssh_identity
 from gpuctl.sim.launcher import Simulator, add_fault, clear_faults, status
+from tests.support.pod_api import Answer, pod_api
 from tests.support.simulator import running_simulator, until
 
 # Five minutes of the machine's are one second of ours.
@@ -270,3 +272,21 @@ def test_a_budget_is_a_deadline_and_a_higher_one_moves_it(
     code, answer = gpuctl("lease", "extend", "--budget", "9")
     assert code == 0
     assert answer["data"]["remaining_s"] == pytest.approx(4 * 3600, rel=0.01), "the TTL is next"
+
+
+def test_a_budget_above_the_accounts_balance_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pod_api() as api:
+        monkeypatch.setenv("RUNPOD_API_KEY", "rpa_0123456789")
+        monkeypatch.setenv("GPUCTL_RUNPOD__API_URL", api.url)
+        monkeypatch.setenv("GPUCTL_RUNPOD__GRAPHQL_URL", f"{api.url}/graphql")
+        told = {"data": {"myself": {"clientBalance": 5.0}}}
+        api.script("POST /v2/graphql", Answer(200, json.dumps(told)), Answer(500, "gone"))
+        key = Path("id_ed25519")
+        ssh_identity.own_key(key)
+        monkeypatch.setenv("SSH_KEY", str(key))
+        assert main(["--json", "deploy", "--gpu", "L4", "--budget", "6"]) == 6
+        assert "holds $5.00" in json.loads(capsys.readouterr().out)["error"]["message"]
+        assert api.pods == {}
+        assert main(["--json", "deploy", "--gpu", "L4", "--budget", "6", "--dry-run"]) == 0

@@ -241,12 +241,16 @@ def tunnel(
         if open_:
             webbrowser.open(url)
 
-    with context.link(found) as link:
-        tunnels.keep_open(
-            link,
-            wanted,
-            clock=context.clock,
-            limit_s=context.settings.number("ssh.reconnect_limit_s"),
-            report=context.console,
-            on_open=show,
-        )
+    try:
+        with context.link(found) as link:
+            tunnels.keep_open(
+                link,
+                wanted,
+                clock=context.clock,
+                limit_s=context.settings.number("ssh.reconnect_limit_s"),
+                report=context.console,
+                on_open=show,
+            )
+    except KeyboardInterrupt:
+        context.console.result({"machine": found.name, "ended": "interrupted"}, ok=False)
+        raise PassedThrough(130) from None

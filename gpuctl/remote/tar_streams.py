@@ -109,7 +109,7 @@ def _unpack_file(
 ) -> Entry:
     place = target / header.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
+    part = place.with_name(place.name + ".gpuctl-part")
     hashing = _Hashing(stream, on_piece)
     with part.open("wb") as out:
         while piece := hashing.read(PIECE_BYTES):

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from gpuctl.config import Settings
-from gpuctl.errors import ConnectionFailed, GpuctlError, NotFound, TimedOut, UsageError
+from gpuctl.errors import (
+    ConnectionFailed,
+    CredentialsError,
+    GpuctlError,
+    NotFound,
+    TimedOut,
+    UsageError,
+)
 from gpuctl.models import Address, Machine
 from gpuctl.services import machines, targets
 from gpuctl.services.booting import DEAD, until_usable
 from gpuctl.services.connections import Connector
-from gpuctl.services.targets import LOCAL
 from gpuctl.services.journal import price
 from gpuctl.services.session import Session
+from gpuctl.services.targets import LOCAL
 from gpuctl.services.waiting import wait_for
 
 Found = TypeVar("Found")
@@ -52,14 +59,7 @@ def choose(text: str | None, settings: Settings, session: Session) -> Machine:
 
     Raises NotFound, UsageError when several could be meant, what the provider raises.
     """
-    found = targets.resolve(
-        text,
-        "",  # of no workload: what was used last is not taken for what is meant
-        settings=settings,
-        memory=session.state,
-        provider=lambda _: session.provider,
-        ssh_config=SSH_CONFIG.expanduser(),
-    )
+    found = _named(text, settings, session)
     if found is not None:
         return replace(found, workload=found.workload or None)
     known = [machine for machine in session.state.machines() if machine.status != "TERMINATED"]
@@ -72,6 +72,33 @@ def choose(text: str | None, settings: Settings, session: Session) -> Machine:
         raise NotFound("there is no machine", hint="gpuctl deploy")
     names = ", ".join(machine.name for machine in known)
     raise UsageError(f"which machine? There are {names}", hint="give its name")
+
+
+def _named(text: str | None, settings: Settings, session: Session) -> Machine | None:
+    try:
+        return targets.resolve(
+            text,
+            "",  # of no workload: what was used last is not taken for what is meant
+            settings=settings,
+            memory=session.state,
+            provider=lambda _: session.provider,
+            ssh_config=SSH_CONFIG.expanduser(),
+        )
+    except NotFound:
+        if text is None:
+            raise
+        return _by_the_end(text, session)
+
+
+def _by_the_end(text: str, session: Session) -> Machine:
+    """As `stop` and `terminate` find it: the end of a name will do."""
+    try:
+        return machines.find(session, text)
+    except CredentialsError as error:
+        raise NotFound(
+            f"no machine called '{text}' is known here, and the provider cannot be asked",
+            hint=error.hint,
+        ) from error
 
 
 def running(session: Session) -> list[Machine]:

@@ -76,7 +76,7 @@ def dress_folders(root: Path, entries: Iterable[Entry]) -> None:
 def make_link(root: Path, one: Entry) -> None:
     place = root / one.path
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
+    part = place.with_name(place.name + ".gpuctl-part")
     part.unlink(missing_ok=True)
     part.symlink_to(one.target or "")
     part.replace(place)

@@ -13,7 +13,7 @@ from gpuctl.remote.trees import RemoteTrees
 from gpuctl.services import copying, local_trees
 from gpuctl.services.copying import Tally
 
-EXCLUDED = (".git", "__pycache__", ".venv", ".DS_Store", "*.part")
+EXCLUDED = (".git", "__pycache__", ".venv", ".DS_Store", "*.part", "*.gpuctl-part")
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def receive(_request: dict[str, Any], root: Path) -> None:
 
 def write(stream: IO[bytes], place: Path, entry: tarfile.TarInfo) -> dict[str, Any]:
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
+    part = place.with_name(place.name + ".gpuctl-part")
     sha256, size = hashlib.sha256(), 0
     with part.open("wb") as out:
         for piece in iter(lambda: stream.read(PIECE_BYTES), b""):
@@ -129,7 +129,7 @@ def write(stream: IO[bytes], place: Path, entry: tarfile.TarInfo) -> dict[str, A
 
 def replace_link(target: str, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
+    part = place.with_name(place.name + ".gpuctl-part")
     part.unlink(missing_ok=True)
     part.symlink_to(target)
     part.replace(place)

@@ -103,8 +103,12 @@ def test_a_dry_run_runs_nothing(home: Household) -> None:
     assert not (home.workspace.parent / "root/dry").exists()
 
 
-def test_an_unknown_machine_is_not_found(home: Household) -> None:
+def test_a_machine_goes_by_name_id_workload_and_the_end_of_its_name(home: Household) -> None:
+    machine = home.simulates("status").data["machines"][0]
+    for name in (machine["name"], machine["id"], "flux", machine["name"][-6:]):
+        assert home.simulates("exec", "--on", name, "--", "true").code == 0, name
     assert home.simulates("exec", "--on", "nobody", "--", "true").code == 3
+    assert home.types("exec", "--on", "nobody", "--", "true").code == 3, "without a key as well"
 
 
 # ssh
@@ -289,7 +293,7 @@ def test_a_tunnel_leads_to_the_service_and_comes_back_after_a_drop(
         until(answers_again, "the tunnel")
     finally:
         done = ended(process)
-    assert done.code == 130
+    assert (done.code, done.stderr) == (130, b"")
 
 
 def test_a_tunnel_to_nothing_says_so(home: Household) -> None:

@@ -28,6 +28,8 @@ Item = TypeVar("Item")
 # What a check of a strange computer may raise besides our own errors. A defect of a check is a
 # finding as well: the operator needs the others.
 BREAKAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+# gpuctl/__main__.py knows threads by this name.
+THREAD = "check-"
 PROXY_URL = "https://{pod}-{port}.proxy.runpod.net/"
 
 
@@ -106,7 +108,10 @@ def side_by_side(
 
     for start in range(0, len(items), most):
         numbers = range(start, min(start + most, len(items)))
-        threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in numbers]
+        threads = [
+            threading.Thread(target=one, args=(n,), daemon=True, name=f"{THREAD}item")
+            for n in numbers
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -124,7 +129,7 @@ class _Pending:
         self._done = threading.Event()
         # Stands when the check dies of something nobody foresaw: silence would pass for health.
         self._found: Sequence[Finding] = (fail(check.name, "the check ended without an answer"),)
-        threading.Thread(target=self._look, name=f"check-{check.name}", daemon=True).start()
+        threading.Thread(target=self._look, name=f"{THREAD}{check.name}", daemon=True).start()
 
     def findings(self) -> Sequence[Finding]:
         if self._done.wait(max(0.0, self._deadline - time.monotonic())):

@@ -244,6 +244,7 @@ def _remembering(session: Session, seen: Machine, known: Machine | None) -> List
     current = replace(seen, workload=workload)
     is_ours = known is not None or seen.name.startswith("gpuctl-")
     if known is not None and known.status in COMING and seen.status in ("EXITED", "ERROR"):
+        session.state.mark(seen.name, "stopped")
         session.report.warn(
             f"{seen.name} is {seen.status}, and not from here: stopped by its watchdog, by hand, "
             f"or by the provider (no credit?). gpuctl logs {seen.name} --source system; then "

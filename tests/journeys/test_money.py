@@ -161,6 +161,28 @@ def test_panic_ends_everything_of_ours_and_nothing_else(
     assert typist.simulates("panic", "--confirm=panic").data["ended"] == []
 
 
+@pytest.mark.parametrize(("typed", "code", "left"), [("y\n", 2, 1), ("", 2, 1), ("panic\n", 0, 0)])
+def test_panic_wants_the_word_typed_and_nothing_less(
+    typist: Typist, account: httpx.Client, typed: str, code: int, left: int
+) -> None:
+    account.post("/pods", json=order("gpuctl-flux-01elsewhere"))
+    done = typist.types("--sim", "panic", typed=typed)
+    assert done.code == code
+    assert "this will be ended:" in done.stderr
+    assert len(account.get("/pods").json()["pods"]) == left
+
+
+def test_a_machine_that_the_platform_stopped_is_not_estimated_as_running(
+    typist: Typist,
+) -> None:
+    assert typist.simulates("deploy", "--gpu", "L4").code == 0
+    assert typist.simulates("sim", "fault", "platform-stop").code == 0
+    assert typist.simulates("status").code == 0
+    first = typist.simulates("cost", "--since", "1h").data["estimated_usd"]
+    again = typist.simulates("cost", "--since", "1h").data["estimated_usd"]
+    assert 0 <= again - first < first / 2, "only its volume costs anything now"
+
+
 def test_panic_needs_nothing_but_the_key(person: Person, account: httpx.Client) -> None:
     """Another computer, with an empty memory and the address and key of the account."""
     account.post("/pods", json=order("gpuctl-flux-01elsewhere"))

@@ -11,15 +11,23 @@ from gpuctl.services.waiting import Clock
 from tests.journeys.conftest import Done
 
 
+class _Keyboard(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Typist:
-    """The environment is the test's own (monkeypatch.setenv). Nobody can be asked anything."""
+    """The environment is the test's own (monkeypatch.setenv). Asked nothing unless `typed`."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
 
-    def types(self, *argv: str) -> Done:
+    def types(self, *argv: str, typed: str | None = None) -> Done:
         out, err = io.StringIO(), io.StringIO()
-        console = Console(stdin=io.StringIO(), stdout=out, stderr=err)
+        keys = io.StringIO() if typed is None else _Keyboard(typed)
+        console = Console(stdin=keys, stdout=out, stderr=err)
         code = main(argv, context=Context(console, clock=self._clock))
         return Done(code, out.getvalue(), err.getvalue())
 

@@ -18,6 +18,8 @@ from gpuctl.resources import bundled
 
 _NO_PYTHON = 76
 _NO_WORKSPACE = 73
+# each half a second at most
+_STDERR_LOOKS = 20
 _RUN = f'command -v python3 >/dev/null || exit {_NO_PYTHON}; exec python3 -B -c "$1"'
 
 
@@ -90,11 +92,10 @@ class RemoteTrees:
             process.close_stdin()
             came = unpack(_Stdout(process), target, frozenset(paths), on_piece)
             _check_exit(process)
+            sent = _announced(process, said, len(paths))
         finally:
             process.close()
-        lines = bytes(said).decode("utf-8", "replace").splitlines()
-        rows = [json.loads(line) for line in lines if line.startswith("{")]
-        compare({row["path"]: _entry(row) for row in rows}, came)
+        compare(sent, came)
 
     def _ask(self, verb: str, root: str, request: Json) -> Iterator[Json]:
         process = self._start(verb, root, request)
@@ -129,6 +130,17 @@ def compare(sent: Mapping[str, Entry], came: Mapping[str, Entry]) -> None:
                 f"{path or 'the file'} did not arrive as it was sent",
                 hint="run the same command again",
             )
+
+
+def _announced(process: Process, said: bytearray, count: int) -> dict[str, Entry]:
+    """What the machine says that it sent: as many lines of stderr, which may come last."""
+    for _ in range(_STDERR_LOOKS):
+        process.stderr_text()  # waits a little for its end
+        lines = bytes(said).decode("utf-8", "replace").splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
+        if len(rows) == count:
+            return {row["path"]: _entry(row) for row in rows}
+    raise TransferFailed("the machine did not say what it sent", hint="run the same command again")
 
 
 @cache

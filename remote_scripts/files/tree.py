@@ -68,10 +68,8 @@ def walk(folder: Path, prefix: str, patterns: Sequence[str]) -> Iterator[dict[st
             yield from walk(path, name + "/", patterns)
 
 
-def tell(document: dict[str, Any], stream: IO[str] | None = None) -> None:
-    stream = stream or sys.stdout
-    stream.write(json.dumps(document) + "\n")
-    stream.flush()
+def tell(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 def list_(request: dict[str, Any], root: Path) -> None:
@@ -88,7 +86,7 @@ def list_(request: dict[str, Any], root: Path) -> None:
     for found in walk(root, "", request.get("excludes", ())):
         if is_checked and found["kind"] == "file":
             found["sha256"] = digest(root / found["path"])
-        sys.stdout.write(json.dumps(found) + "\n")
+        tell(found)
 
 
 def receive(_request: dict[str, Any], root: Path) -> None:
@@ -148,15 +146,24 @@ class Hashing:
 
 
 def send(request: dict[str, Any], root: Path) -> None:
-    """The files `paths` as a tar stream on stdout; their hashes on stderr."""
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    """The files `paths` as a tar stream on stdout; their hashes, all at once, on stderr."""
+    rows = []
+    with tarfile.open(
+        fileobj=sys.stdout.buffer,
+        mode="w|",
+        format=tarfile.PAX_FORMAT,
+        errors="surrogateescape",
+        bufsize=PIECE_BYTES,
+    ) as archive:
         for name in request["paths"]:
             with (root / name).open("rb") as stream:
                 entry = archive.gettarinfo(arcname=name, fileobj=stream)
                 hashing = Hashing(stream)
                 archive.addfile(entry, hashing)
             sha256 = hashing.sha256.hexdigest()
-            tell({"path": name, "size": entry.size, "sha256": sha256}, sys.stderr)
+            rows.append({"path": name, "size": entry.size, "sha256": sha256})
+    sys.stdout.flush()
+    sys.stderr.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def settle(request: dict[str, Any], root: Path) -> None:

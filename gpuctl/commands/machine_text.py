@@ -9,6 +9,7 @@ from typing import Any
 
 from gpuctl.commands.render import money, table
 from gpuctl.models import Json, Machine, Offer
+from gpuctl.services import leases
 from gpuctl.services.deploy import Plan
 from gpuctl.services.killers import Guarded
 from gpuctl.services.machines import Listed
@@ -46,8 +47,8 @@ def lease_lines(held: Mapping[str, Guarded], now: float) -> list[str]:
 def status_text(listed: Sequence[Listed], held: Mapping[str, Guarded], now: float) -> str:
     if not listed:
         return "no machines; nothing is billed by the hour"
-    leases = {key: found.words(now) for key, found in held.items()}
-    rows = [_status_row(entry, leases.get(entry.machine.id, "—")) for entry in listed]
+    spans = {key: found.words(now) for key, found in held.items()}
+    rows = [_status_row(entry, spans.get(entry.machine.id, "—")) for entry in listed]
     head = ("name", "id", "status", "gpu", "$/h", "lease", "place", "ssh", "")
     lines = [table(head, rows), f"{money(burn_usd_h(listed), 2)}/h in all"]
     if any(entry.machine.status == "EXITED" for entry in listed):
@@ -103,6 +104,7 @@ def plan_data(plan: Plan, body: Json) -> Json:
         "workload": plan.order.workload,
         "max_price_usd_h": limit,
         "boot_limit_s": plan.order.boot_limit_s,
+        "lease": asdict(plan.order.lease) if plan.order.lease else None,
         "candidates": [asdict(offer) for offer in plan.candidates],
         "body": {**body, "env": _hidden(body.get("env", {}))},
     }
@@ -125,6 +127,7 @@ def plan_text(plan: Plan) -> str:
         ("image", need.image),
         ("disk", f"{need.disk_gb} GB, and {volume}"),
         ("env", ", ".join(order.env) or "none"),
+        ("lease", leases.described(order.lease)),
     ]
     if not others:
         del rows[2]

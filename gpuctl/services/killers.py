@@ -18,7 +18,7 @@ from gpuctl.services.reaper_timer import Timer
 from gpuctl.services.session import Session
 
 STAMP = "reap.json"
-READ_LIMIT_S = 20.0
+READ_LIMIT_S = 15.0
 # A timer that missed two turns does not run any more.
 MISSED_TURNS = 3.0
 

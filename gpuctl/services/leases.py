@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from gpuctl.models import Json, Machine
-from gpuctl.services import journal
+from gpuctl.services import durations, journal
 from gpuctl.services.budget import DRAIN_AT, END_AT, WARN_AT, Spending, Storage
 from gpuctl.services.session import Session
 from gpuctl.state_records import Intent
@@ -115,6 +115,21 @@ def begun(terms: Terms, now: float, *, rate_usd_h: float | None = None) -> Lease
         ttl_until=None if terms.ttl_s is None else now + terms.ttl_s,
         spending=None if rate is None else Spending(0.0, now, rate),
     )
+
+
+def described(terms: Terms | None) -> str:
+    """The terms as people read them."""
+    if terms is None or terms.reason is not None:
+        return f"none: {terms.reason}" if terms else "none"
+    parts = []
+    if terms.ttl_s is not None:
+        verb = {"terminate": "terminated", "stop": "stopped"}[terms.at_deadline]
+        parts.append(f"{verb} after {durations.shown(terms.ttl_s)}")
+    if terms.idle_stop_s is not None:
+        parts.append(f"stopped after {durations.shown(terms.idle_stop_s)} without work")
+    if terms.budget_usd is not None:
+        parts.append(f"ended when ${terms.budget_usd:.2f} are spent")
+    return ", ".join(parts) or "no limit"
 
 
 def intended(terms: Terms, now: float, rate_usd_h: float) -> Json:

@@ -290,3 +290,19 @@ def test_a_budget_above_the_accounts_balance_is_refused_before_anything_is_asked
         assert "holds $5.00" in json.loads(capsys.readouterr().out)["error"]["message"]
         assert api.pods == {}
         assert main(["--json", "deploy", "--gpu", "L4", "--budget", "6", "--dry-run"]) == 0
+
+
+def test_a_restart_arms_the_watchdog_again(simulator: Simulator, gpuctl: Run) -> None:
+    machine = deployed(gpuctl)
+    before = told(simulator, machine["id"])
+    assert gpuctl("restart")[0] == 0
+    after = told(simulator, machine["id"])
+    assert after["armed"] is True
+    assert after["pid"] != before["pid"]
+    os.kill(after["pid"], 0)
+
+
+def test_the_terms_are_shown_before_anything_is_rented(gpuctl: Run) -> None:
+    _, answer = gpuctl("deploy", "--dry-run", "--ttl", "90m", "--idle-stop", "20m", "--budget", "3")
+    lease = answer["data"]["lease"]
+    assert (lease["ttl_s"], lease["idle_stop_s"], lease["budget_usd"]) == (5400, 1200, 3)

@@ -13,6 +13,7 @@ STOPPED_DISK_USD_GB_MONTH = 0.20
 VOLUME_USD_GB_MONTH = 0.07
 LARGE_VOLUME_USD_GB_MONTH = 0.05
 LARGE_VOLUME_FROM_GB = 1000
+STANDARD = "STANDARD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,21 @@ class Volume:
 
     @property
     def usd_month(self) -> float | None:
-        return volume_usd_month(self.size_gb) if self.tier == "STANDARD" else None
+        return volume_usd_month(self.size_gb, self.tier)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeOrder:
+    """A network volume that is wanted."""
+
+    name: str
+    size_gb: int
+    data_center: str
+    tier: str = STANDARD
+
+    @property
+    def usd_month(self) -> float | None:
+        return volume_usd_month(self.size_gb, self.tier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +84,19 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class DataCenter:
-    """A place, what its GPUs are called, and how many of each it has (HIGH, MEDIUM, LOW)."""
+    """A place, what its GPUs are called, and how many of each it has (HIGH, MEDIUM, LOW).
+
+    `volume_tiers` are the kinds of network volumes there, STANDARD first.
+    """
 
     id: str
     region: str
-    has_volumes: bool
+    volume_tiers: tuple[str, ...] = ()
     stock: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_volumes(self) -> bool:
+        return bool(self.volume_tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +110,10 @@ class PastOrder:
     has_own_volume: bool
 
 
-def volume_usd_month(size_gb: int) -> float:
-    """A standard network volume: two tiers (runpod.md §7.1)."""
+def volume_usd_month(size_gb: int, tier: str = STANDARD) -> float | None:
+    """A standard network volume has two prices by size; those of the others differ by place."""
+    if tier != STANDARD:
+        return None
     large_gb = max(0, size_gb - LARGE_VOLUME_FROM_GB)
     return round(
         (size_gb - large_gb) * VOLUME_USD_GB_MONTH + large_gb * LARGE_VOLUME_USD_GB_MONTH, 4

@@ -148,7 +148,7 @@ def costs_text(costs: Costs, by: str) -> str:
         total = "billed: unknown" if costs.failed else f"{_sum(costs.billed)} billed"
         parts = [
             table(head, [_cost_row(row) for row in costs.rows]),
-            f"{total}, {_sum(costs.estimated)} by our own records, {since}",
+            f"{total}, {_sum(costs.estimated)} by our own records, {since}; bills come hours late",
         ]
     return "\n".join([*parts, *(f"- {note}" for note in costs.notes)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -11,7 +12,6 @@ from gpuctl.commands.machine_choice import storage
 from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
-from gpuctl.holdings import volume_usd_month
 from gpuctl.services import volumes
 
 app = typer.Typer(help="Look after network volumes: list, create, resize, delete.")
@@ -48,17 +48,16 @@ def create(
     """
     context: Context = ctx.obj
     depot = storage(context)
-    price = f"{money(volume_usd_month(size), 2)} a month"
-    volumes.check_order(depot, name, size, dc)
+    wanted = volumes.order(depot, name, size, dc)
+    price = f"{money(wanted.usd_month, 2)} a month"
     if context.is_dry_run:
-        body = {"name": name, "size": size, "dataCenter": dc}
-        data = {"body": body, "usd_month": volume_usd_month(size)}
+        data = {"order": asdict(wanted), "usd_month": wanted.usd_month}
         context.console.result(data, f"would make {name}: {size} GB in {dc}, {price}")
         return
     volumes.reconcile(depot)
     if not context.console.confirm(f"make {name}: {size} GB in {dc}, {price}, until deleted?"):
         raise UsageError("nothing was made")
-    volume = volumes.create(depot, name, size, dc)
+    volume = volumes.create(depot, wanted)
     context.console.result(
         {"volume": text.volume_data(volume)},
         f"{volume.name} is {volume.id}: {volume.size_gb} GB in {volume.data_center}, {price}\n"
@@ -81,11 +80,14 @@ def resize(
     context: Context = ctx.obj
     depot = storage(context)
     found = volumes.find(depot, volume)
-    prices = f"{money(found.usd_month, 2)} → {money(volume_usd_month(size), 2)} a month"
+    prices = (
+        f"{money(found.usd_month, 2)} → {money(replace(found, size_gb=size).usd_month, 2)} a month"
+    )
     volumes.check_growth(found, size)
     if context.is_dry_run:
         context.console.result(
-            {"usd_month": volume_usd_month(size)}, f"would grow {found.name} to {size} GB: {prices}"
+            {"usd_month": replace(found, size_gb=size).usd_month},
+            f"would grow {found.name} to {size} GB: {prices}",
         )
         return
     if not context.console.confirm(f"grow {found.name} to {size} GB: {prices}?"):

@@ -7,7 +7,7 @@ from typing import Any, cast
 from gpuctl import holdings
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.errors import NotFound
-from gpuctl.holdings import Bill, DataCenter, Holding, PastOrder, Volume
+from gpuctl.holdings import Bill, DataCenter, Holding, PastOrder, Volume, VolumeOrder
 from gpuctl.models import Json, MachineRequest, Need
 
 NAME = "runpod"
@@ -76,9 +76,9 @@ class RunpodAccount:
 
     # volumes
 
-    def create_volume(self, name: str, size_gb: int, data_center: str) -> Volume:
+    def create_volume(self, order: VolumeOrder) -> Volume:
         """Starts billing."""
-        body = {"name": name, "size": size_gb, "dataCenter": data_center}
+        body = order_body(order)
         return _volume(self.api.create_volume(body), {})
 
     def resize_volume(self, volume_id: str, size_gb: int) -> Volume:
@@ -200,6 +200,16 @@ def volume_holding(volume: Volume) -> Holding:
     )
 
 
+def order_body(order: VolumeOrder) -> Json:
+    """The tier is always said: without it, a place gives its own, at its own price (§7.1)."""
+    return {
+        "name": order.name,
+        "size": order.size_gb,
+        "dataCenter": order.data_center,
+        "type": order.tier,
+    }
+
+
 def _data_center(center: Json) -> DataCenter:
     stock = [
         (str(gpu.get("name") or gpu.get("id")), str(gpu.get("availability") or "NONE"))
@@ -208,9 +218,15 @@ def _data_center(center: Json) -> DataCenter:
     return DataCenter(
         id=str(center.get("id")),
         region=str(center.get("region") or ""),
-        has_volumes=bool(center.get("networkVolumeTypes")),
+        volume_tiers=tuple(
+            sorted(map(str, center.get("networkVolumeTypes") or ()), key=_standard_first)
+        ),
         stock=tuple((name, level) for name, level in stock if level != "NONE"),
     )
+
+
+def _standard_first(tier: str) -> tuple[bool, str]:
+    return (tier != holdings.STANDARD, tier)
 
 
 def _past_order(pod: Json) -> PastOrder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gpuctl.errors import GpuctlError, UsageError
-from gpuctl.holdings import HOURS_A_MONTH, Bill, volume_usd_month
+from gpuctl.holdings import HOURS_A_MONTH, STANDARD, Bill, volume_usd_month
 from gpuctl.models import JobRecord, Machine
 from gpuctl.providers.runpod_account import RunpodAccount
 from gpuctl.services import spans
@@ -179,7 +179,8 @@ def _known(records: Records, asked: Window) -> list[_Thing]:
 def _volume_spans(intent: Intent, now: float) -> list[Span]:
     is_over = intent.outcome == "deleted" and intent.resolved_at is not None
     end = intent.resolved_at if is_over and intent.resolved_at else now
-    usd_h = volume_usd_month(int(intent.detail["size_gb"])) / HOURS_A_MONTH
+    tier = str(intent.detail.get("tier", STANDARD))
+    usd_h = (volume_usd_month(int(intent.detail["size_gb"]), tier) or 0.0) / HOURS_A_MONTH
     return [Span(intent.created_at, end, usd_h)]
 
 

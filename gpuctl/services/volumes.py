@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gpuctl.errors import ApiError, GpuctlError, NotFound, StillBilling, UsageError
-from gpuctl.holdings import Volume
+from gpuctl.holdings import Volume, VolumeOrder
 from gpuctl.models import Report
 from gpuctl.providers.runpod_account import RunpodAccount
 from gpuctl.services import journal
@@ -52,8 +52,9 @@ def find(storage: Storage, text: str) -> Volume:
     return found[0]
 
 
-def check_order(storage: Storage, name: str, size_gb: int, data_center: str) -> None:
-    """Raises UsageError for what cannot be made, before anything is billed."""
+def order(storage: Storage, name: str, size_gb: int, data_center: str) -> VolumeOrder:
+    """What will be asked for, standard where there is a choice. Raises UsageError for what cannot
+    be made, before anything is billed."""
     _check_size(size_gb)
     if any(volume.name == name for volume in storage.account.volumes()):
         raise UsageError(f"a volume called '{name}' exists", hint="gpuctl volumes list")
@@ -61,17 +62,18 @@ def check_order(storage: Storage, name: str, size_gb: int, data_center: str) -> 
     if data_center not in centers or not centers[data_center].has_volumes:
         known = ", ".join(center.id for center in centers.values() if center.has_volumes)
         raise UsageError(f"there are no volumes in '{data_center}'", hint=f"one of {known}")
+    return VolumeOrder(name, size_gb, data_center, centers[data_center].volume_tiers[0])
 
 
-def create(storage: Storage, name: str, size_gb: int, data_center: str) -> Volume:
+def create(storage: Storage, wanted: VolumeOrder) -> Volume:
     """Starts billing; journalled before the call and settled after it, whatever the answer."""
     key = _journal_name()
-    detail = {**journal.author(), "name": name, "size_gb": size_gb, "data_center": data_center}
+    detail = {**journal.author(), **asdict(wanted)}
     storage.state.intend(key, JOURNAL, "storage", detail)
     try:
-        volume = storage.account.create_volume(name, size_gb, data_center)
+        volume = storage.account.create_volume(wanted)
     except ApiError as error:
-        volume = _settled(storage, key, name, error)
+        volume = _settled(storage, key, wanted.name, error)
     except GpuctlError as error:
         storage.state.resolve(key, f"refused: {error.code}")
         raise

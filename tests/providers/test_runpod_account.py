@@ -10,6 +10,7 @@ import pytest
 from gpuctl.clients.http import Http
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.errors import ApiError
+from gpuctl.holdings import VolumeOrder
 from gpuctl.models import Json, Secret
 from gpuctl.providers.runpod_account import RunpodAccount, volume_holding
 from gpuctl.sim.launcher import Simulator
@@ -45,7 +46,7 @@ def account(simulator: Simulator, transport: ValidatingTransport) -> Iterator[Ru
 def test_the_whole_account_is_read_and_changed_as_described(
     account: RunpodAccount, simulator: Simulator, transport: ValidatingTransport
 ) -> None:
-    volume = account.create_volume("models", 50, "EU-RO-1")
+    volume = account.create_volume(VolumeOrder("models", 50, "EU-RO-1"))
     assert account.resize_volume(volume.id, 60).size_gb == 60
     mount = {"network": [{"volumeId": volume.id, "path": "/workspace"}]}
     with api_client(simulator) as client:

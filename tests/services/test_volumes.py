@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpuctl.errors import ApiError, StillBilling, UsageError
-from gpuctl.holdings import Volume
+from gpuctl.holdings import DataCenter, Volume, VolumeOrder
 from gpuctl.models import Json
 from gpuctl.providers.runpod import RunpodProvider
 from gpuctl.providers.runpod_account import RunpodAccount
@@ -19,6 +19,8 @@ from tests.support.rental import Rental, rental
 from tests.support.simulator import simulator
 
 __all__ = ["simulator"]
+
+MODELS = VolumeOrder("models", 100, "EU-RO-1")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def storage(shop: Rental) -> Storage:
 def test_a_volume_is_in_the_journal_before_it_is_made_and_settled_after(
     storage: Storage, shop: Rental
 ) -> None:
-    made = volumes.create(storage, "models", 100, "EU-RO-1")
+    made = volumes.create(storage, MODELS)
     [intent] = shop.state.journal()
     assert (intent.provider, intent.outcome, intent.machine_id) == (
         volumes.JOURNAL, "created", made.id,
@@ -50,7 +52,7 @@ def test_a_volume_is_in_the_journal_before_it_is_made_and_settled_after(
 
 def test_a_refusal_settles_the_intent(storage: Storage, shop: Rental) -> None:
     with pytest.raises(ApiError, match="data center must be one of"):
-        volumes.create(storage, "models", 100, "MOON-1")
+        volumes.create(storage, VolumeOrder("models", 100, "MOON-1"))
     assert shop.outcomes() == ["refused: 400"]
 
 
@@ -64,7 +66,7 @@ def test_a_create_that_broke_is_looked_up_by_name(
         raise ApiError("no answer", status=502)
 
     monkeypatch.setattr(storage.account.api, "create_volume", broken)
-    made = volumes.create(storage, "models", 100, "EU-RO-1")
+    made = volumes.create(storage, MODELS)
     assert [volume.id for volume in storage.account.volumes()] == [made.id]
     assert shop.outcomes() == ["created"]
 
@@ -74,7 +76,7 @@ def test_a_create_of_which_nobody_knows_is_said_to_be_so(
 ) -> None:
     add_fault(simulator, "server-error", value="network-volumes", times=20)
     with pytest.raises(StillBilling, match="whether the volume models was made is unknown"):
-        volumes.create(storage, "models", 100, "EU-RO-1")
+        volumes.create(storage, MODELS)
     assert shop.outcomes() == [None]
 
 
@@ -85,7 +87,7 @@ def test_what_an_interrupted_create_left_is_settled_by_name(
     detail: Json = {"pid": 2**22 + 1, "computer": "elsewhere", "name": "models", "size_gb": 100}
     shop.state.intend("gpuctl-volume-1", volumes.JOURNAL, "storage", detail)
     if exists:
-        storage.account.create_volume("models", 100, "EU-RO-1")
+        storage.account.create_volume(MODELS)
     else:
         assert [intent.name for intent in volumes.reconcile(storage)] == ["gpuctl-volume-1"]
         shop.clock.sleep(volumes.LIST_LAG_S + 1)
@@ -96,17 +98,17 @@ def test_what_an_interrupted_create_left_is_settled_by_name(
 
 def test_two_volumes_of_one_name_are_not_confused(storage: Storage) -> None:
     for _ in range(2):
-        storage.account.create_volume("models", 10, "EU-RO-1")
+        storage.account.create_volume(MODELS)
     with pytest.raises(UsageError, match="several volumes are called 'models'"):
         volumes.find(storage, "models")
     with pytest.raises(UsageError, match="exists"):
-        volumes.check_order(storage, "models", 10, "EU-RO-1")
+        volumes.order(storage, "models", 10, "EU-RO-1")
 
 
 def test_an_end_that_cannot_be_confirmed_is_not_called_one(
     storage: Storage, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = volumes.create(storage, "models", 100, "EU-RO-1")
+    made = volumes.create(storage, MODELS)
     monkeypatch.setattr(storage.account, "delete_volume", lambda _: None)
     with pytest.raises(StillBilling, match=made.id):
         volumes.delete(storage, made)
@@ -115,3 +117,24 @@ def test_an_end_that_cannot_be_confirmed_is_not_called_one(
 def test_a_price_that_is_not_known_is_none() -> None:
     fast = Volume("v", "v", 100, "EU-RO-1", "HIGH_PERFORMANCE")
     assert fast.usd_month is None
+
+
+@pytest.mark.parametrize(
+    ("tiers", "tier", "usd_month"),
+    [
+        (("STANDARD", "HIGH_PERFORMANCE"), "STANDARD", 7.0),
+        (("HIGH_PERFORMANCE",), "HIGH_PERFORMANCE", None),
+    ],
+)
+def test_a_place_does_not_choose_a_dearer_tier_by_itself(
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    tiers: tuple[str, ...],
+    tier: str,
+    usd_month: float | None,
+) -> None:
+    place = DataCenter("EU-RO-1", "EUROPE", tiers)
+    monkeypatch.setattr(storage.account, "data_centers", lambda: [place])
+    wanted = volumes.order(storage, "models", 100, "EU-RO-1")
+    assert (wanted.tier, wanted.usd_month) == (tier, usd_month)
+    assert volumes.create(storage, wanted).tier == tier

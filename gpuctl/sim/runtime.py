@@ -131,7 +131,7 @@ class Runtime:
         own = {
             **self._shared.environment,
             "RUNPOD_API_KEY": pod.key,
-            "GPUCTL_API_URL": self._shared.api_url,  # where the watchdog asks; the real one is known
+            "GPUCTL_API_URL": self._shared.api_url,  # the watchdog knows the real one itself
             "RUNPOD_DC_ID": pod.data_center or "",
             "RUNPOD_GPU_COUNT": str(pod.gpus_present),
             "RUNPOD_PUBLIC_IP": "127.0.0.1",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuctl.commands.render import money, table
 from gpuctl.models import Json, Machine, Offer
 from gpuctl.services import leases
 from gpuctl.services.deploy import Plan
-from gpuctl.services.killers import Guarded
 from gpuctl.services.machines import Listed
+
+if TYPE_CHECKING:
+    from gpuctl.services.killers import Guarded
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 

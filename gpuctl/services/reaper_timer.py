@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from gpuctl.errors import GpuctlError, MissingDependency, UsageError
 

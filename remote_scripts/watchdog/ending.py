@@ -42,7 +42,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Killer:
     """Knows who it is from the pod's environment, which sshd does not pass on (§8)."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], machine_id: str) -> None:
+        """A lease that came to the wrong machine must not end it: `machine_id` is whose it is."""
+        self._machine_id = machine_id
         self.pod_id = environ.get("RUNPOD_POD_ID", "")
         self._key = environ.get("RUNPOD_API_KEY", "")
         self._api = (environ.get("GPUCTL_API_URL") or API_URL).rstrip("/")
@@ -51,8 +53,7 @@ class Killer:
 
     def prove(self) -> str:
         """Which way takes the key, asked without changing anything. Raises Refused."""
-        if not self.pod_id or not self._key:
-            raise Refused("RUNPOD_API_KEY and RUNPOD_POD_ID are not in the pod's environment")
+        self._check_identity()
         try:
             self._call("GET", self._pod())
         except Refused as refusal:
@@ -67,6 +68,7 @@ class Killer:
 
         Raises Refused with every reason when none was.
         """
+        self._check_identity()
         reasons = []
         for name, way in (("v2", self._v2), ("runpodctl", self._ctl), ("graphql", self._gql)):
             try:
@@ -76,6 +78,12 @@ class Killer:
             else:
                 return name
         raise Refused("; ".join(reasons))
+
+    def _check_identity(self) -> None:
+        if not self.pod_id or not self._key:
+            raise Refused("RUNPOD_API_KEY and RUNPOD_POD_ID are not in the pod's environment")
+        if self.pod_id != self._machine_id:
+            raise Refused(f"this is {self.pod_id}, and the lease is that of {self._machine_id}")
 
     def _v2(self, action: str) -> None:
         self._call("POST", f"{self._pod()}/action", {"action": action})

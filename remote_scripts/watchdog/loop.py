@@ -30,7 +30,7 @@ class Watch:
 
     def __init__(self, folder: files.Folder, script: str) -> None:
         self._folder, self._script = folder, script
-        self._killer = Killer(environment())
+        self._killer = Killer(environment(), folder.path.name)
         self._lease: Lease | None = None
         self._began = self._active_at = clock.now()
         self._activity = Activity(folder.workspace, 5.0)

@@ -319,7 +319,7 @@ def test_without_the_v2_api_runpodctl_is_asked_in_its_new_and_its_old_words(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     api.script("POST /v2/pods", Answer(410, "gone"))
-    killer = Killer({"RUNPOD_POD_ID": "p1", "RUNPOD_API_KEY": "k", "GPUCTL_API_URL": api.url})
+    killer = Killer({"RUNPOD_POD_ID": "p1", "RUNPOD_API_KEY": "k", "GPUCTL_API_URL": api.url}, "p1")
     assert killer.end("terminate") == "runpodctl"
     assert (tmp_path / "told").read_text() == "pod delete p1\nremove pod p1\n"
 
@@ -336,7 +336,8 @@ def test_graphql_is_the_last_resort_and_can_prove_the_key_too(api: PodApi) -> No
             "GPUCTL_API_URL": api.url,
             "GPUCTL_GRAPHQL_URL": f"{api.url}/graphql",
             "PATH": "/nonexistent",
-        }
+        },
+        "p1",
     )
     assert killer.prove() == "graphql"
     assert killer.end("terminate") == "graphql"
@@ -349,7 +350,7 @@ def test_graphql_is_the_last_resort_and_can_prove_the_key_too(api: PodApi) -> No
 def test_the_key_goes_to_no_other_host() -> None:
     environ = {"RUNPOD_POD_ID": "p1", "RUNPOD_API_KEY": "k"}
     for url in ("https://evil.example/v2", "http://api.runpod.io/v2"):
-        killer = Killer({**environ, "GPUCTL_API_URL": url, "GPUCTL_GRAPHQL_URL": url})
+        killer = Killer({**environ, "GPUCTL_API_URL": url, "GPUCTL_GRAPHQL_URL": url}, "p1")
         with pytest.raises(Refused, match="the key is not sent to"):
             killer.prove()
 
@@ -405,3 +406,16 @@ def test_a_machine_id_cannot_leave_its_folder(tmp_path: Path) -> None:
     for name in ("../x", "a/b", ""):
         with pytest.raises(ValueError, match="not a machine id"):
             files.Folder(name, str(tmp_path))
+
+
+def test_a_lease_that_came_to_the_wrong_machine_does_not_end_it(
+    api: PodApi, machine: files.Folder, time_: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.pods["p2"] = {"id": "p2", "status": "RUNNING"}
+    monkeypatch.setenv("RUNPOD_POD_ID", "p2")
+    lease(machine, drain_in_s=1.0, end_in_s=1.0)
+    watch = loop.Watch(machine, "v1")
+    time_.passes(2)
+    watch.tick()
+    assert told(machine)["key"] == "this is p2, and the lease is that of p1"
+    assert actions(api) == []

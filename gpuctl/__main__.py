@@ -45,14 +45,15 @@ def _run(argv: list[str]) -> int:
 
 
 def _leave_stragglers(code: int) -> None:
-    """Ends the process at once while a check of `gpuctl doctor` still waits for its service.
+    """Ends the process at once while a thread in the background still waits for some service.
 
     Python 3.11 takes the interpreter apart under such threads, and those in C code (TLS, imports)
-    crash: one run in ten ended by signal 11 instead of its exit code.
+    crash: one run in ten of `gpuctl doctor` ended by signal 11 instead of its exit code.
     """
     import threading  # noqa: PLC0415  already loaded by the command
 
-    if any(thread.name.startswith("check-") for thread in threading.enumerate()):
+    main_thread = threading.main_thread()
+    if any(thread.daemon for thread in threading.enumerate() if thread is not main_thread):
         import os  # noqa: PLC0415  already loaded by the interpreter
 
         sys.stdout.flush()

@@ -86,6 +86,10 @@ class Settings:
         self._values = dict(values)
         self._tables = {name: dict(rows) for name, rows in tables.items()}
 
+    def without(self, keys: Sequence[str], origin: str) -> Settings:
+        """The same settings with these keys unset, and `origin` to say why."""
+        return Settings(self._values | {key: Value(None, origin) for key in keys}, self._tables)
+
     def items(self) -> list[tuple[str, Value]]:
         return list(self._values.items())
 

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from gpuctl.state import State
 
 
+_OF_THE_ACCOUNT = (
+    "runpod.pod_id",
+    "runpod.host",
+    "runpod.port",
+    "runpod.volume_id",
+    "runpod.gpu",
+    "runpod.data_centers",
+)
+
+
 class Context:
     """Settings, console, state, clock, and the providers. Nothing is read or opened before use."""
 
@@ -103,6 +113,9 @@ class Context:
         )
         for key in config.SECRET_KEYS:
             self.console.redact.learn(settings.secret(key))
+        if self.is_sim:
+            # The configured pod, volume and places are the account's, not the simulator's.
+            settings = settings.without(_OF_THE_ACCOUNT, "not in the simulator")
         return settings
 
     @cached_property

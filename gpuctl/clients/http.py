@@ -20,8 +20,7 @@ from gpuctl.models import Json, Secret
 if TYPE_CHECKING:
     import httpx
 
-# The only hosts that ever see a RunPod key (facts: runpod.md §0). Pods' own addresses
-# (*.proxy.runpod.net) run somebody's container and are not among them.
+# The only hosts that ever see a RunPod key (runpod.md §0); *.proxy.runpod.net is a container.
 KEY_HOSTS = ("api.runpod.io", "api.runpod.ai")
 CONNECT_TIMEOUT_S = 8.0
 ATTEMPTS = 3

@@ -103,8 +103,7 @@ def test_a_dry_run_shows_the_whole_plan_and_starts_nothing(person: Person) -> No
 
 def test_a_pod_of_the_account_is_not_looked_for_in_the_simulator(person: Person) -> None:
     (person.folder / "config.env").write_text(
-        "RUNPOD_POD_ID=abc123\nRUNPOD_HOST=203.0.113.7\nRUNPOD_PORT=22114\n"
-        "RUNPOD_VOLUME_ID=vol1\n"
+        "RUNPOD_POD_ID=abc123\nRUNPOD_HOST=203.0.113.7\nRUNPOD_PORT=22114\nRUNPOD_VOLUME_ID=vol1\n"
     )
     assert person.simulates("flux", "a harbour", "--size", "64x64").data["file"]
 

@@ -22,6 +22,8 @@ SUITES = {
     "transfers": "benchmarks.transfers",
     "endurance": "benchmarks.endurance",
     "picture": "benchmarks.picture",
+    "tail": "benchmarks.tail",
+    "progress": "benchmarks.progress",
     "resident": "benchmarks.resident",
 }
 Suite = Callable[[Path, int, bool], list[measure.Row]]

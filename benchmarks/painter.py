@@ -35,15 +35,21 @@ class Painter:
 
     def picture(self, server: Server, *words: str) -> Callable[[], None]:
         """`gpuctl flux` over a connection of its own."""
+        return command(self.flux(server, *words), cwd=self.folder, env=self.env)
+
+    def flux(self, server: Server, *words: str) -> list[str]:
         where = f"{server.target}:{server.port}"
-        argv = self.gpuctl("flux", PROMPT, "--on", where, "--no-enhance", "--no-open", *words)
-        return command(argv, cwd=self.folder, env=self.env)
+        return self.gpuctl("flux", PROMPT, "--on", where, "--no-enhance", "--no-open", *words)
+
+    def stamps(self) -> list[float]:
+        """When each step of the last picture ended, on `time.monotonic()`."""
+        moments: list[float] = json.loads((self.folder / "stamps").read_text())
+        return moments
 
     def older(self, server: Server) -> Callable[[], None]:
         """`ssh HOST python generate.py` and then `scp`."""
-        toy, remote = self.folder / "toy.json", self.folder / "remote.png"
-        generate = f"python3 {_TOY}/generate.py {toy} '{PROMPT}' {remote}"
-        paint = command(server.ssh(server.target, generate))
+        remote = self.folder / "remote.png"
+        paint = command(server.ssh(server.target, self.generate(remote)))
         here = str(self.folder / "home.png")
         fetch = command(server.scp(f"{server.target}:{remote}", here))
 
@@ -53,19 +59,23 @@ class Painter:
 
         return both
 
+    def generate(self, remote: Path) -> str:
+        """The older way's command line on the machine."""
+        return f"python3 {_TOY}/generate.py {self.folder / 'toy.json'} '{PROMPT}' {remote}"
+
 
 @contextlib.contextmanager
 def painter(
-    folder: Path, server: Server, *, inference_s: float, load_s: float = 0.0
+    folder: Path, server: Server, *, inference_s: float, load_s: float = 0.0, steps: int = 4
 ) -> Iterator[Painter]:
     """The resident worker is ended afterwards."""
     folder.mkdir()
     toy = folder / "toy.json"
     picture = folder / "picture.png"
     picture.write_bytes(_noise_png(PICTURE_BYTES))
-    toy.write_text(
-        json.dumps({"inference_s": inference_s, "load_s": load_s, "picture": str(picture)})
-    )
+    model = {"inference_s": inference_s, "load_s": load_s, "steps": steps}
+    files = {"picture": str(picture), "stamps": str(folder / "stamps")}
+    toy.write_text(json.dumps(model | files))
     _copy_program(folder)
     workspace = folder / "workspace"
     env = private_environment(folder) | {

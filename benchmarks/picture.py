@@ -1,4 +1,4 @@
-"""From the typed command to the file on disk (P15, P16 as the issue words them)."""
+"""From the typed command to the file on disk (P15)."""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+_DRAW_APART_S = 0.02
 
 
 class LiveLine:
@@ -19,6 +22,7 @@ class LiveLine:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._stage = ""
+        self._drawn_at_s = 0.0
 
     def step(self, text: str) -> None:
         self._start(text, None)
@@ -26,7 +30,10 @@ class LiveLine:
     def bar(self, stage: str, done: float, total: float) -> None:
         progress = self._start(stage, total)
         if self._task is not None:
-            progress.update(self._task, completed=done, total=total, count=f"{done:g}/{total:g}")
+            count = f"{done:g}/{total:g}"
+            progress.update(
+                self._task, completed=done, total=total, count=count, refresh=self._is_due()
+            )
 
     def line(self, text: str) -> None:
         """`text` may carry ANSI styles."""
@@ -49,6 +56,14 @@ class LiveLine:
             self._task = self._progress.add_task(stage, total=total, count="")
             self._stage = f"{kind}:{stage}"
         return self._progress
+
+    def _is_due(self) -> bool:
+        """A step is seen at once, without the timer's wait; bytes come too often for that."""
+        now = time.monotonic()
+        is_due = now - self._drawn_at_s >= _DRAW_APART_S
+        if is_due:
+            self._drawn_at_s = now
+        return is_due
 
     def _new_progress(self, *, with_bar: bool) -> Progress:
         columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]

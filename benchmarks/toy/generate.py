@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-STEPS = 4
 _TOY = json.loads(Path(sys.argv[1]).read_text())
 
 time.sleep(_TOY["load_s"])
-for step in range(STEPS):
-    time.sleep(_TOY["inference_s"] / STEPS)
-    print(f"{sys.argv[2]}: step {step + 1} of {STEPS}", flush=True)
+stamps = []
+for step in range(_TOY["steps"]):
+    time.sleep(_TOY["inference_s"] / _TOY["steps"])
+    stamps.append(time.monotonic())
+    print(f"{sys.argv[2]}: step {step + 1} of {_TOY['steps']}", flush=True)
+Path(_TOY["stamps"]).write_text(json.dumps(stamps))
 shutil.copyfile(_TOY["picture"], sys.argv[3])

@@ -1,7 +1,8 @@
 """A flux worker whose model is a clock: waits as long as it is told and gives the same picture.
 
 The benchmark puts it in the place of remote_scripts/flux in a copy of this program, with toy.json
-beside it: inference_s, load_s, picture (a path).
+beside it: inference_s, load_s, steps, picture and stamps (paths). `stamps` gets the moment of each
+step on the clock that every process of a machine shares; the last one is when inference was done.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 
 from worker import report
 
-STEPS = 4
 _TOY = json.loads(Path(__file__).with_name("toy.json").read_text())
 _LOADED: list[str] = []
 
@@ -26,13 +26,20 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
     time.sleep(load_s)
     _LOADED.append("loaded")
     for index in range(given["count"]):
-        for step in range(STEPS):
-            time.sleep(_TOY["inference_s"] / STEPS)
-            report.progress("denoise", step + 1, STEPS)
+        _infer()
         seed = given["seed"] + index
         with report.write_artifact(f"{seed}.png", "image/png", seed=seed, index=index) as part:
             shutil.copyfile(_TOY["picture"], part)
     return {"load_s": load_s, "seeds": [given["seed"]]}
+
+
+def _infer() -> None:
+    steps, stamps = _TOY["steps"], []
+    for step in range(steps):
+        time.sleep(_TOY["inference_s"] / steps)
+        stamps.append(time.monotonic())
+        report.progress("denoise", step + 1, steps)
+    Path(_TOY["stamps"]).write_text(json.dumps(stamps))
 
 
 def needs_venv(_given: dict[str, Any]) -> bool:

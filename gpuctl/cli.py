@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tokens": ("gpuctl.commands.prompts", "tokens"),
     "jobs": ("gpuctl.commands.jobs", "app"),
     "deploy": ("gpuctl.commands.machines", "deploy"),
-    "status": ("gpuctl.commands.machines", "status"),
+    "status": ("gpuctl.commands.status", "status"),
     "start": ("gpuctl.commands.machines", "start"),
     "restart": ("gpuctl.commands.restart", "restart"),
     "stop": ("gpuctl.commands.ends", "stop"),

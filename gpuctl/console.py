@@ -14,7 +14,7 @@ from gpuctl.errors import GpuctlError, UsageError
 from gpuctl.models import Secret
 
 if TYPE_CHECKING:
-    from gpuctl.console_live import LiveLine
+    from gpuctl.console_live import LiveLine, LiveText
 
 SCHEMA = "gpuctl/1"
 
@@ -93,6 +93,7 @@ class Console:
         self._is_live = self._err.isatty() and environ.get("TERM") != "dumb"
         self._last_step = ""
         self._live: LiveLine | None = None
+        self._screen: LiveText | None = None
 
     # What a command needs to know about its surroundings.
 
@@ -120,6 +121,14 @@ class Console:
         elif text:
             self._end_line()
             self._write(self._out, text.rstrip("\n") + "\n")
+
+    def redraw(self, text: str) -> None:
+        """Text on a terminal that takes the place of the text before, until a result or a close."""
+        if self._screen is None:
+            from gpuctl.console_live import LiveText  # noqa: PLC0415  rich costs 50 ms
+
+            self._screen = LiveText(self._out, color=self._out_color)
+        self._screen.show(self.redact(text))
 
     def emit(self, line: Mapping[str, Any]) -> None:
         """One line of an NDJSON stream; only under --json."""
@@ -270,6 +279,8 @@ class Console:
     def _end_line(self) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._screen is not None:
+            self._screen.stop()
         self._last_step = ""
 
     def _error_line(self, text: str) -> None:

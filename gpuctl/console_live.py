@@ -6,6 +6,7 @@ import time
 from typing import TextIO
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -70,3 +71,26 @@ class LiveLine:
         if with_bar:
             columns += [BarColumn(bar_width=28), TextColumn("{task.fields[count]}")]
         return Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True)
+
+
+class LiveText:
+    """Several lines on `stream`, redrawn in place; the last ones stay when it stops."""
+
+    def __init__(self, stream: TextIO, *, color: bool) -> None:
+        self._console = Console(
+            file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False
+        )
+        self._live: Live | None = None
+
+    def show(self, text: str) -> None:
+        """`text` may carry ANSI styles."""
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
+            self._live.start()
+        shown = Text.from_ansi(text, no_wrap=True, overflow="ellipsis")
+        self._live.update(shown, refresh=True)
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = None

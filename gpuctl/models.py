@@ -58,6 +58,8 @@ class Machine:
     `id` is the provider's id; for a plain host it is its address. `status` is the provider's word
     in upper case (RUNNING, EXITED, …). `price_usd_h` is the rate billed now, None when unknown.
     `started_at` is the provider's RFC 3339 text: it changes whenever the container was recreated.
+    `gpu_util_percent`, `gpu_memory_percent` (means over its cards) and `uptime_s` are telemetry of
+    one instant, None when there is none. `urls` is where its other ports answer.
     """
 
     id: str
@@ -73,6 +75,10 @@ class Machine:
     data_center: str | None = None
     started_at: str | None = None
     created_at: str | None = None
+    urls: tuple[str, ...] = ()
+    gpu_util_percent: float | None = field(default=None, compare=False)
+    gpu_memory_percent: float | None = field(default=None, compare=False)
+    uptime_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def _known(record: type[Any], values: Json) -> Json:
 def machine(text: str) -> Machine:
     values = _known(Machine, load(text))
     address = values.get("address")
+    values["urls"] = tuple(values.get("urls") or ())
     return Machine(**{**values, "address": Address(**address) if address else None})
 
 

@@ -7,13 +7,13 @@ import json
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gpuctl.clients.http_errors import Answer, error_of
+from gpuctl.clients.http_errors import Answer, error_of, pace_s
 from gpuctl.errors import ApiError, ConfigError, CredentialsError, GpuctlError
 from gpuctl.models import Json, Secret
 
@@ -76,6 +76,7 @@ class Http:
         self._transport = transport
         self._client: httpx.Client | None = None
         self._opening = Lock()  # several questions may be asked at once
+        self.pace_s = 0.0  # between calls, so that the rate limits last: from the newest answer
         self._close: Callable[[], object] = lambda: None
 
     @property
@@ -173,6 +174,7 @@ class Http:
         ):
             content = self._body(response, deadline, method, path)
         answer = self._answer(method, path, response, content)
+        self.pace_s = pace_s(response.headers)
         if not response.is_success:
             raise self._named(answer)
         return self._parsed(answer, content) if content else {}
@@ -291,10 +293,7 @@ def _why(error: Exception) -> str:
 
 
 def _checked(url: str) -> str:
-    try:
-        is_url = urlsplit(url).hostname is not None
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ConfigError(f"'{url}' is not the address of an API", hint="https://host/path")
-    return url.rstrip("/")
+    with suppress(ValueError):
+        if urlsplit(url).hostname is not None:
+            return url.rstrip("/")
+    raise ConfigError(f"'{url}' is not the address of an API", hint="https://host/path")

@@ -100,6 +100,12 @@ def retry_after_s(
     return max(waits, default=None)
 
 
+def pace_s(headers: Mapping[str, str]) -> float:
+    """Seconds between calls at which half of what the rate limits leave lasts until they reset."""
+    windows = _windows(headers.get("ratelimit", ""))
+    return max((min(reset, 2 * reset / max(1, left)) for left, reset in windows), default=0.0)
+
+
 def _windows(header: str) -> list[tuple[int, int]]:
     """(remaining, seconds to reset) of each window: `"minute";r=0;t=12, "hour";r=5;t=900`."""
     found = []

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuctl.commands.render import money, table
 from gpuctl.models import Json, Machine, Offer
 from gpuctl.services import leases
 from gpuctl.services.deploy import Plan
-from gpuctl.services.machines import Listed
-
-if TYPE_CHECKING:
-    from gpuctl.services.killers import Guarded
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -32,56 +28,6 @@ def machine_line(machine: Machine) -> str:
         f"{machine.name} ({machine.id}) is {machine.status}{gpu}{where}{ssh}, "
         f"{money(machine.price_usd_h, 2)}/h"
     )
-
-
-def guarded_data(machine: Machine, held: Mapping[str, Guarded], now: float) -> Json:
-    """The machine with its lease; a machine that is not ours has none."""
-    found = held.get(machine.id)
-    return {**machine_data(machine), "lease": None if found is None else found.as_json(now)}
-
-
-def lease_lines(held: Mapping[str, Guarded], now: float) -> list[str]:
-    """The lease of each machine, and every killer that cannot be relied on."""
-    lines = [f"lease {found.words(now)}" for found in held.values()]
-    return [*lines, *(doubt for found in held.values() for doubt in found.doubts(now))]
-
-
-def status_text(listed: Sequence[Listed], held: Mapping[str, Guarded], now: float) -> str:
-    if not listed:
-        return "no machines; nothing is billed by the hour"
-    spans = {key: found.words(now) for key, found in held.items()}
-    rows = [_status_row(entry, spans.get(entry.machine.id, "—")) for entry in listed]
-    head = ("name", "id", "status", "gpu", "$/h", "lease", "place", "ssh", "")
-    lines = [table(head, rows), f"{money(burn_usd_h(listed), 2)}/h in all"]
-    if any(entry.machine.status == "EXITED" for entry in listed):
-        lines.append("a stopped machine bills no GPU, but its volume: $0.20 per GB and month")
-    lines += [doubt for found in held.values() for doubt in found.doubts(now)]
-    return "\n".join(lines)
-
-
-def burn_usd_h(listed: Sequence[Listed]) -> float:
-    return sum(entry.machine.price_usd_h or 0.0 for entry in listed)
-
-
-def _status_row(entry: Listed, lease: str) -> tuple[str, ...]:
-    machine = entry.machine
-    return (
-        machine.name,
-        machine.id,
-        machine.status,
-        _gpu(machine),
-        money(machine.price_usd_h, 2),
-        lease,
-        machine.data_center or "—",
-        str(machine.address or "—"),
-        "" if entry.is_ours else "not made by gpuctl",
-    )
-
-
-def _gpu(machine: Machine) -> str:
-    if machine.gpu is None:
-        return "—"
-    return machine.gpu if machine.gpu_count == 1 else f"{machine.gpu_count} × {machine.gpu}"
 
 
 def offers_text(offers: Sequence[Offer]) -> str:

@@ -11,6 +11,7 @@ from gpuctl.clients.http import Http, is_loopback
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.errors import ApiError, NoCapacity, NotFound
 from gpuctl.models import Address, Json, Machine, MachineRequest, Need, Offer, Secret
+from gpuctl.providers import runpod_telemetry as telemetry
 from gpuctl.providers.base import LogLine
 
 NAME = "runpod"
@@ -147,6 +148,7 @@ def machine_of(pod: Json, *, trusts_loopback: bool) -> Machine:
     gpu = _table(pod.get("gpu"))
     name, status = str(pod.get("name") or ""), str(pod.get("status") or "UNKNOWN").upper()
     cost = pod.get("cost")
+    runtime = _table(pod.get("runtime")) if status == "RUNNING" else {}
     return Machine(
         id=str(pod["id"]),
         name=name,
@@ -162,6 +164,10 @@ def machine_of(pod: Json, *, trusts_loopback: bool) -> Machine:
         data_center=pod.get("dataCenterId"),
         started_at=pod.get("startedAt"),
         created_at=pod.get("createdAt"),
+        urls=telemetry.urls(pod, runtime) if status == "RUNNING" else (),
+        gpu_util_percent=telemetry.mean_percent(runtime, "util"),
+        gpu_memory_percent=telemetry.mean_percent(runtime, "memoryUtil"),
+        uptime_s=telemetry.number(runtime.get("uptime")),
     )
 
 

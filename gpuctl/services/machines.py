@@ -19,6 +19,7 @@ from gpuctl.services import interrupts, leases
 from gpuctl.services.booting import DEAD, Probe, Unusable, last_words, until_usable
 from gpuctl.services.confirming import confirmed
 from gpuctl.services.session import Session
+from gpuctl.services.targets import short_name
 
 # An end that was answered as done, and was not, is asked for again.
 RESEND_S = 15.0
@@ -54,8 +55,9 @@ def status(session: Session) -> list[Listed]:
 
 
 def find(session: Session, text: str) -> Machine:
-    """The machine called `text`: its id, its name, the end of its name, or a workload that has
-    exactly one. Memory first, then the provider. Raises NotFound, UsageError when several fit."""
+    """The machine called `text`: its id, its name (in full, short, or the end of it), or a workload
+    that has exactly one. Memory first, then the provider. Raises NotFound, UsageError when several
+    fit."""
     known = session.state.machine(text)
     if known is not None and known.provider == session.provider.name:
         return known
@@ -63,6 +65,7 @@ def find(session: Session, text: str) -> Machine:
     for fits in (
         lambda machine: text in (machine.id, machine.name),
         lambda machine: machine.workload == text and machine.name.startswith("gpuctl-"),
+        lambda machine: text == short_name(machine.name),
         lambda machine: len(text) >= 4 and machine.name.endswith(text),
     ):
         found = [machine for machine in machines if fits(machine)]
@@ -192,7 +195,8 @@ def terminate_all(session: Session, doomed: Sequence[Machine]) -> None:
 
 def was_ours(session: Session, text: str) -> bool:
     """Whether the journal knows a machine of that id or name, whatever became of it."""
-    return any(text in (intent.name, intent.machine_id) for intent in session.state.journal())
+    names = ((i.name, i.machine_id, short_name(i.name)) for i in session.state.journal())
+    return any(text in each for each in names)
 
 
 def _is_gone(session: Session, machine_id: str) -> bool:

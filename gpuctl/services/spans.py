@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -44,6 +44,22 @@ def of_machine(intent: Intent, rate_usd_h: float | None, now: float) -> list[Spa
         found.append(Span(began, float(event["at"]), usd_h))
         began, usd_h = float(event["at"]), stopped if event["event"] == "stopped" else running
     return [*found, Span(began, end, usd_h)]
+
+
+def usd_so_far(
+    journal: Sequence[Intent], rates_usd_h: Mapping[str, float | None], now: float
+) -> dict[str, float]:
+    """What each machine of ours cost since it was made, by machine id, storage included.
+
+    A rate of 0 is that of a stopped machine: the offer's is taken for the time that it ran.
+    """
+    found: dict[str, float] = {}
+    for intent in journal:
+        machine_id = intent.machine_id
+        if machine_id is not None and machine_id in rates_usd_h and machine_id not in found:
+            made = of_machine(intent, rates_usd_h[machine_id] or None, now)
+            found[machine_id] = round(sum(span.usd for span in made), 6)
+    return found
 
 
 def within(spans: Sequence[Span], began: float, ended: float) -> list[Span]:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from gpuctl.providers.base import Provider
 
 LOCAL = "local"
+SHORT_LETTERS = 6
+
+
+def short_name(name: str) -> str:
+    """`flux-7dyd0z` for gpuctl-flux-01jz…7dyd0z; any other name as it is."""
+    parts = name.split("-")
+    is_ours = len(parts) == 3 and parts[0] == "gpuctl" and len(parts[2]) > SHORT_LETTERS
+    return f"{parts[1]}-{parts[2][-SHORT_LETTERS:]}" if is_ours else name
 
 
 class Memory(Protocol):
@@ -45,7 +53,7 @@ def resolve(
         return local_machine()
     if "@" in on:
         return _host(on, ssh_config)
-    found = memory.machine(on) or _latest(on, memory)
+    found = memory.machine(on) or _latest(on, memory) or _short(on, memory)
     if found is None and _is_alias(on, ssh_config):
         return _host(on, ssh_config)
     return found or _asked(on, memory, provider)
@@ -74,6 +82,11 @@ def _latest(workload: str, memory: Memory) -> Machine | None:
     return next(iter(running or machines), None)
 
 
+def _short(text: str, memory: Memory) -> Machine | None:
+    fits = [machine for machine in memory.machines() if text == short_name(machine.name)]
+    return fits[0] if len(fits) == 1 else None
+
+
 def _host(text: str, ssh_config: Path) -> Machine:
     from gpuctl.remote.ssh_config import resolve as resolve_host  # noqa: PLC0415  for hosts only
 
@@ -93,7 +106,7 @@ def _asked(on: str, memory: Memory, provider: Callable[[str], Provider]) -> Mach
     except CredentialsError:
         listed = []
     for machine in listed:
-        if on in (machine.id, machine.name):
+        if on in (machine.id, machine.name, short_name(machine.name)):
             memory.remember(machine)
             return machine
     raise unknown_machine(on, [m.name for m in (*memory.machines(), *listed)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 
 from gpuctl.models import Json
@@ -123,11 +124,17 @@ class Pod:
             uptime_s = uptime_s * 10 % 3
         return {
             "uptime": int(uptime_s),
-            "gpus": [{"util": 0, "memoryUtil": 0} for _ in range(self.gpus_present)],
+            "gpus": [dict(self._gpu_use()) for _ in range(self.gpus_present)],
             "cpu": {"util": 3},
             "memory": {"util": 5},
             "ports": [self._port(index, text) for index, text in enumerate(self.ports)],
         }
+
+    def _gpu_use(self) -> Json:
+        """Idle, unless the pod's environment says how busy it plays: GPUCTL_SIM_GPU_USE=73,41."""
+        said = re.fullmatch(r"(\d{1,3}),(\d{1,3})", self.env.get("GPUCTL_SIM_GPU_USE", ""))
+        util, memory = (min(100, int(text)) for text in said.groups()) if said else (0, 0)
+        return {"util": util, "memoryUtil": memory}
 
     def _port(self, index: int, text: str) -> Json:
         number, _, kind = text.partition("/")

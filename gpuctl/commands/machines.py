@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from gpuctl.commands import canary
 from gpuctl.commands import machine_text as text
-from gpuctl.commands.leasing import confirm_losses, drained, refuse_above_balance
+from gpuctl.commands.canary import CanaryOption
+from gpuctl.commands.leasing import (
+    confirm_losses,
+    drained,
+    guarded,
+    refuse_above_balance,
+)
 from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
 from gpuctl.context import Context
-from gpuctl.models import Machine
+from gpuctl.models import Json, Machine
 from gpuctl.services import deploy as deploying
 from gpuctl.services import machines, orders
 from gpuctl.services.lease_terms import LeaseWishes
@@ -86,6 +94,7 @@ def deploy(
     no_lease: NoLeaseOption = False,
     reason: ReasonOption = None,
     wait: WaitOption = True,
+    canary_: CanaryOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Rent a new one, then terminate the old one.")
     ] = False,
@@ -114,20 +123,62 @@ def deploy(
     )
     if order.lease and order.lease.budget_usd:
         refuse_above_balance(context, order.lease.budget_usd)
+    is_tried = canary.is_wanted(context, canary_, wait=wait)
     if context.is_dry_run:
-        _show_plan(context, order)
+        _show_plan(context, order, is_tried)
         return
     reconcile(context)
     existing = machines.for_workload(context.session(), workload)
     if existing and use_existing(context, existing, replace=replace):
-        _reuse(context, existing.name, wait)
+        _reuse(context, existing.name, wait, is_tried)
         return
     if existing:
         _give_back(context, existing)
-    _rent(context, order, wait, existing.name if existing else None)
+    _rent(context, order, wait, is_tried, existing)
 
 
-def start(ctx: typer.Context, machine: MachineArgument = None, wait: WaitOption = True) -> None:
+def status(
+    ctx: typer.Context,
+    machine: MachineArgument = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Read no killer of a lease back.")] = False,
+) -> None:
+    """Show every machine of the account and what it costs, as the provider sees it now.
+
+    LEASE is the time until it ends, and how many of its killers were read back just now: the
+    watchdog on the machine, and the reaper of this computer.
+
+    \b
+    gpuctl status
+    """
+    context: Context = ctx.obj
+    reconcile(context)
+    session = context.session()
+    if machine:
+        found = machines.refresh(session, machines.find(session, machine))
+        held, now = guarded(context, [found], is_fast=fast), context.clock.now()
+        lines = [text.machine_line(found), *text.lease_lines(held, now)]
+        one = text.guarded_data(found, held, now)
+        context.console.result({"machine": one}, "\n".join(lines))
+        return
+    listed = machines.status(session)
+    held = guarded(context, [entry.machine for entry in listed if entry.is_ours], is_fast=fast)
+    now = context.clock.now()
+    data = [
+        {**text.guarded_data(entry.machine, held, now), "ours": entry.is_ours} for entry in listed
+    ]
+    unresolved = [asdict(intent) for intent in session.state.unresolved()]
+    context.console.result(
+        {"machines": data, "usd_h": text.burn_usd_h(listed), "unresolved": unresolved},
+        text.status_text(listed, held, now),
+    )
+
+
+def start(
+    ctx: typer.Context,
+    machine: MachineArgument = None,
+    wait: WaitOption = True,
+    canary_: CanaryOption = None,
+) -> None:
     """Start a stopped machine and wait until it can be used.
 
     \b
@@ -135,27 +186,32 @@ def start(ctx: typer.Context, machine: MachineArgument = None, wait: WaitOption 
     """
     context: Context = ctx.obj
     reconcile(context)
-    _reuse(context, machine, wait)
+    _reuse(context, machine, wait, canary.is_wanted(context, canary_, wait=wait))
 
 
-def _show_plan(context: Context, order: deploying.Order) -> None:
+def _show_plan(context: Context, order: deploying.Order, is_tried: bool) -> None:
     session = context.session()
     plan = deploying.plan(session, order)
-    data = text.plan_data(plan, deploying.preview(session, plan))
+    data = {**text.plan_data(plan, deploying.preview(session, plan)), "canary": is_tried}
     body = json.dumps(data["body"], indent=2, ensure_ascii=False)
     context.console.result(
-        data, f"would rent for {order.workload}:\n{text.plan_text(plan)}\nPOST /v2/pods {body}"
+        data,
+        f"would rent for {order.workload}:\n{text.plan_text(plan)}\n{canary.plan_row(is_tried)}\n"
+        f"POST /v2/pods {body}",
     )
 
 
-def _rent(context: Context, order: deploying.Order, wait: bool, replaces: str | None) -> None:
+def _rent(
+    context: Context, order: deploying.Order, wait: bool, is_tried: bool, old: Machine | None
+) -> None:
     session = context.session()
     plan = deploying.plan(session, order)
     context.console.note(f"renting for {order.workload}:\n{text.plan_text(plan)}")
     machine = deploying.deploy(session, plan, probe=context.connector().probe, wait=wait)
-    if replaces:
-        machines.terminate(session, machines.find(session, replaces))
-    _show(context, text.machine_line(machine), text.machine_data(machine), changed=True)
+    shown = canary.prove(context, machine, deploying.give_up, old) if is_tried else {}
+    if old:
+        machines.terminate(session, machines.find(session, old.name))
+    _show(context, machine, shown, changed=True)
 
 
 def _give_back(context: Context, old: Machine) -> None:
@@ -171,11 +227,12 @@ def _give_back(context: Context, old: Machine) -> None:
         confirm_losses(context, current, losses, ())
 
 
-def _reuse(context: Context, name: str | None, wait: bool) -> None:
+def _reuse(context: Context, name: str | None, wait: bool, is_tried: bool) -> None:
     session = context.session()
     found = the_machine(context, name)
     if context.is_dry_run:
-        _show(context, f"would start {found.name}", text.machine_data(found))
+        data = {"machine": text.machine_data(found)}
+        context.console.result(data, f"would start {found.name}")
         return
     was = machines.refresh(session, found)
     limit_s = context.settings.number("runpod.boot_limit_s")
@@ -183,8 +240,10 @@ def _reuse(context: Context, name: str | None, wait: bool) -> None:
         session, was, limit_s=limit_s, probe=context.connector().probe, wait=wait
     )
     is_changed = was.status != machine.status
-    _show(context, text.machine_line(machine), text.machine_data(machine), changed=is_changed)
+    shown = canary.prove(context, machine, canary.stop_again) if is_tried and is_changed else {}
+    _show(context, machine, shown, changed=is_changed)
 
 
-def _show(context: Context, line: str, data: dict[str, object], *, changed: bool = False) -> None:
-    context.console.result({"machine": data}, line, changed=changed)
+def _show(context: Context, machine: Machine, shown: Json, *, changed: bool) -> None:
+    data = {"machine": text.machine_data(machine), **shown}
+    context.console.result(data, text.machine_line(machine), changed=changed)

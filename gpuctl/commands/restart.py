@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from gpuctl.commands import canary
 from gpuctl.commands import machine_text as text
+from gpuctl.commands.canary import CanaryOption
 from gpuctl.commands.machine_choice import need, reconcile, the_machine
 from gpuctl.commands.machines import MachineArgument, WaitOption
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, NoCapacity, UsageError
 from gpuctl.holdings import PastOrder
 from gpuctl.models import Machine
-from gpuctl.services import leases, orders, restarting
+from gpuctl.services import deploy, leases, orders, restarting
 from gpuctl.services.deploy import Order
 from gpuctl.services.ssh_identity import public_line
 
@@ -27,6 +29,7 @@ def restart(
         typer.Option("--recreate", help="When its host is full: rent another on the same volume."),
     ] = False,
     wait: WaitOption = True,
+    canary_: CanaryOption = None,
 ) -> None:
     """Restart a machine, or start a stopped one, and wait until it can be used.
 
@@ -38,6 +41,7 @@ def restart(
     gpuctl restart flux --recreate
     """
     context: Context = ctx.obj
+    is_tried = canary.is_wanted(context, canary_, wait=wait)
     reconcile(context)
     found = the_machine(context, machine)
     if context.is_dry_run:
@@ -52,8 +56,11 @@ def restart(
         )
     except restarting.HOST_LOST as refusal:
         current = _moved(context, found, refusal, recreate=recreate)
+    is_new = current.id != found.id
+    end = deploy.give_up if is_new else canary.stop_again
+    shown = canary.prove(context, current, end) if is_tried else {}
     context.console.result(
-        {"machine": text.machine_data(current), "recreated": current.id != found.id},
+        {"machine": text.machine_data(current), "recreated": is_new, **shown},
         text.machine_line(current),
         changed=True,
     )

@@ -169,7 +169,7 @@ def _rent(session: Session, plan: Plan, offer: Offer, probe: Probe | None, wait:
         leases.deployed(session, usable)
     except BaseException as error:
         if machine is not None:
-            _give_up(session, machine, error)
+            give_up(session, machine, error)
         raise
     return usable
 
@@ -190,7 +190,7 @@ def _check_terms(order: Order, machine: Machine) -> None:
         raise Unusable(f"came with {machine.gpu_count} of {order.gpu_count} GPUs")
 
 
-def _give_up(session: Session, machine: Machine, error: BaseException) -> None:
+def give_up(session: Session, machine: Machine, error: BaseException) -> None:
     """Shows why, as far as the provider tells, and ends what was rented. Raises StillBilling."""
     if isinstance(error, TimedOut | Unusable | WrongOrder):
         for line in last_words(session, machine):

@@ -36,6 +36,7 @@ def simulator(
     shared: Simulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Simulator]:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("GPUCTL_DEPLOY__CANARY", "false")
     monkeypatch.setenv("GPUCTL_SSH__CONNECT_TIMEOUT_S", "2")
     yield shared
     if names := [pod["name"] for pod in status(shared)["pods"]]:

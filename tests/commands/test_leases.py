@@ -41,6 +41,7 @@ def simulator(
 ) -> Iterator[Simulator]:
     """Every pod and fault a test made is gone after it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("GPUCTL_DEPLOY__CANARY", "false")
     monkeypatch.setenv("GPUCTL_LEASE__BOOT_GRACE", "30s")
     yield shared
     clear_faults(shared)

@@ -31,6 +31,7 @@ def simulator(
 ) -> Iterator[Simulator]:
     """Every pod and fault a test made is gone after it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("GPUCTL_DEPLOY__CANARY", "false")
     yield shared
     clear_faults(shared)
     names = [pod["name"] for pod in pods(shared)]

@@ -61,6 +61,7 @@ class Person:
             "XDG_CACHE_HOME": str(home / "c"),
             "XDG_CONFIG_HOME": str(home / "g"),
             "NO_COLOR": "1",
+            "GPUCTL_DEPLOY__CANARY": "false",  # test_canary.py has it on; elsewhere it costs time
             "GPUCTL_SIM__LOAD_S": "0.05",
             "GPUCTL_SIM__STEP_S": "0.005",
         }

@@ -135,6 +135,7 @@ def operator(
 ) -> Iterator[Operator]:
     """A log that says nothing more is believed at once: real silence takes real seconds."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("GPUCTL_DEPLOY__CANARY", "false")
     monkeypatch.setattr(booting, "LOG_GLANCE_S", 0.05)
     monkeypatch.setattr(booting, "LOG_QUIET_S", 0.1)
     one = Operator(shared)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -14,7 +13,6 @@ from gpuctl.commands.canary import CanaryOption
 from gpuctl.commands.leasing import (
     confirm_losses,
     drained,
-    guarded,
     refuse_above_balance,
 )
 from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_existing
@@ -135,42 +133,6 @@ def deploy(
     if existing:
         _give_back(context, existing)
     _rent(context, order, wait, is_tried, existing)
-
-
-def status(
-    ctx: typer.Context,
-    machine: MachineArgument = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Read no killer of a lease back.")] = False,
-) -> None:
-    """Show every machine of the account and what it costs, as the provider sees it now.
-
-    LEASE is the time until it ends, and how many of its killers were read back just now: the
-    watchdog on the machine, and the reaper of this computer.
-
-    \b
-    gpuctl status
-    """
-    context: Context = ctx.obj
-    reconcile(context)
-    session = context.session()
-    if machine:
-        found = machines.refresh(session, machines.find(session, machine))
-        held, now = guarded(context, [found], is_fast=fast), context.clock.now()
-        lines = [text.machine_line(found), *text.lease_lines(held, now)]
-        one = text.guarded_data(found, held, now)
-        context.console.result({"machine": one}, "\n".join(lines))
-        return
-    listed = machines.status(session)
-    held = guarded(context, [entry.machine for entry in listed if entry.is_ours], is_fast=fast)
-    now = context.clock.now()
-    data = [
-        {**text.guarded_data(entry.machine, held, now), "ours": entry.is_ours} for entry in listed
-    ]
-    unresolved = [asdict(intent) for intent in session.state.unresolved()]
-    context.console.result(
-        {"machines": data, "usd_h": text.burn_usd_h(listed), "unresolved": unresolved},
-        text.status_text(listed, held, now),
-    )
 
 
 def start(

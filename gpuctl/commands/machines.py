@@ -81,6 +81,7 @@ def deploy(
     image: Annotated[
         str | None, typer.Option("--image", metavar="REF", help="Container image.")
     ] = None,
+    slim: Annotated[bool, typer.Option("--slim", help="The workload's leaner image.")] = False,
     max_price: PriceOption = None,
     env: Annotated[
         list[str] | None,
@@ -111,7 +112,7 @@ def deploy(
         cloud=cloud,
         data_centers=orders.listed(dc or ()),
         volume_id=volume,
-        image=image,
+        image=orders.slim_image(context.settings, workload, image) if slim else image,
         max_price_usd_h=max_price,
         lease=LeaseWishes(ttl, idle_stop, budget, no_lease, reason),
         env=orders.environment(env or ()),

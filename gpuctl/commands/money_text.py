@@ -12,6 +12,7 @@ from gpuctl.models import Json
 from gpuctl.services.costs import Costs, Row
 from gpuctl.services.panic import Outcome
 from gpuctl.services.resources import CLASSES, Inventory, Owned, Total
+from gpuctl.services.targets import short_name
 
 _TITLES = {
     "ours-running": "ours, in use or kept",
@@ -65,7 +66,7 @@ def holdings_text(holdings: Sequence[Holding]) -> str:
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> str:
-    head = ("kind", "name", "id", "status", "what", "place", "$/h", "$/day", "$/month", "")
+    head = ("kind", "name", "status", "what", "place", "$/h", "$/day", "$/month", "")
     width = max(map(len, rows), default=0)
     return table(head[:width], rows)
 
@@ -78,8 +79,7 @@ def _cells(holding: Holding) -> tuple[str, ...]:
     price = holding.usd_h
     return (
         holding.kind,
-        holding.name or "—",
-        holding.id,
+        _called(holding),
         holding.status,
         holding.detail,
         holding.place or "—",
@@ -87,6 +87,14 @@ def _cells(holding: Holding) -> tuple[str, ...]:
         money(None if price is None else price * 24, 2),
         money(None if price is None else price * HOURS_A_MONTH, 2),
     )
+
+
+def _called(holding: Holding) -> str:
+    """What a command takes for it: the short name of a machine of ours, else name and id."""
+    name = short_name(holding.name)
+    if not name:
+        return holding.id
+    return name if name != holding.name else f"{name} ({holding.id})"
 
 
 def _total_text(total: Total) -> str:
@@ -160,7 +168,7 @@ def _sum(usd: float) -> str:
 def _cost_row(row: Row) -> tuple[str, ...]:
     each = row.usd_each
     return (
-        row.name,
+        short_name(row.name),
         "—" if row.billed is None else money(row.billed),
         "—" if row.estimated is None else money(row.estimated),
         money(row.jobs_usd),

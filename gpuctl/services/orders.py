@@ -59,6 +59,23 @@ def order(
     )
 
 
+def slim_image(settings: Settings, workload: str, image: str | None) -> str:
+    """The configured leaner image. Raises UsageError when there is none, or with an `image`."""
+    if image is not None:
+        raise UsageError("--slim and --image both name the image", hint="give one of them")
+    slim = {
+        key.partition(".")[0]: str(value.value)
+        for key, value in settings.items()
+        if key.endswith(".image_slim") and value.value
+    }
+    if workload in slim:
+        return slim[workload]
+    raise UsageError(
+        f"{workload} has no slim image: {workload}.image_slim is not set",
+        hint=f"workloads with one: {', '.join(sorted(slim)) or 'none yet'}",
+    )
+
+
 def cloud(settings: Settings, asked: str | None) -> str:
     """The tier that is asked for, else the configured one. Raises UsageError."""
     wanted = (asked or settings.text("runpod.cloud")).lower()

@@ -211,3 +211,16 @@ def test_without_a_key_the_cloud_is_not_asked(
     assert main(["--json", "status"]) == 4
     answer = json.loads(capsys.readouterr().out)
     assert "RUNPOD_API_KEY" in answer["error"]["hint"]
+
+
+def test_a_slim_image_is_used_where_one_is_configured_and_refused_where_none_is(
+    simulator: Simulator, gpuctl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, refused = gpuctl("deploy", "--slim", "--dry-run")
+    assert (code, refused["error"]["code"]) == (2, "usage")
+    assert "flux.image_slim" in refused["error"]["message"]
+    assert refused["error"]["hint"] == "workloads with one: none yet"
+    monkeypatch.setenv("GPUCTL_FLUX__IMAGE_SLIM", "me/flux:slim")
+    _, shown = gpuctl("deploy", "--slim", "--dry-run")
+    assert shown["data"]["body"]["image"] == "me/flux:slim"
+    assert gpuctl("deploy", "--slim", "--image", "other", "--dry-run")[0] == 2

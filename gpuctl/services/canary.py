@@ -57,15 +57,18 @@ def run(
     """
     record, report, began = tracking.record, tracking.report, clock.now()
     job = Job(record.id, record.workload, record.input)
-    bounded = _Bounded(link, clock, began + limit_s, limit_s)
-    with _closing_after(link, limit_s):
+
+    def begin(runner: Runner) -> Iterator[Event]:
         report.step("asking the worker how it is")
-        bounded.runner.status(record.workload)
+        runner.status(job.workload)
         report.step("trying it with one tiny job")
-        tracking.update(status="submitted")
+        return runner.submit(job)
+
+    tracking.update(status="submitted")
+    with _closing_after(link, limit_s):
         events = jobs.follow(
-            bounded,
-            lambda runner: runner.submit(job),
+            _Bounded(link, clock, began + limit_s, limit_s),
+            begin,
             clock=clock,
             limit_s=reconnect_limit_s,
             report=report,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -95,6 +94,16 @@ def test_a_started_machine_that_cannot_paint_is_stopped_again(person: Person) ->
     assert [machine["status"] for machine in machines(person)] == ["EXITED"]
 
 
+def test_a_restarted_machine_is_tried_again_and_survives_a_dropped_connection(
+    person: Person,
+) -> None:
+    assert person.simulates("deploy", "--no-canary").code == 0
+    assert person.simulates("sim", "fault", "ssh-drop", "--value", "events:2").code == 0
+    done = person.simulates("restart", "flux")
+    assert done.data["canary"]["engine"] == "sim", done.stderr
+    assert "reconnecting" in done.stderr
+
+
 def test_a_replacement_that_cannot_paint_leaves_the_old_machine_as_it_was(person: Person) -> None:
     old = person.simulates("deploy", "--no-canary").data["machine"]
     (person.folder / "gpuctl.yaml").write_text("models: {flux-dev: {cache: nonsense}}\n")
@@ -107,11 +116,9 @@ def test_a_replacement_that_cannot_paint_leaves_the_old_machine_as_it_was(person
 def test_ctrl_c_keeps_the_machine_and_says_what_it_costs(person: Person) -> None:
     person.environ["GPUCTL_SIM__LOAD_S"] = "30"
     process = person.start("--sim", "--json", "deploy")
-    assert process.stderr is not None
-    said: list[str] = []
-    os.set_blocking(process.stderr.fileno(), True)
-    until(lambda: "pretending to load" in (said.append(process.stderr.readline()) or said[-1]),
-          "the tiny job to run")  # fmt: skip
+    stderr = process.stderr
+    assert stderr is not None
+    until(lambda: "pretending to load" in stderr.readline(), "the tiny job to run")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -87,7 +87,7 @@ class LiveText:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
             self._live.start()
-        shown = Text.from_ansi(text, no_wrap=True, overflow="ellipsis")
+        shown = Text.from_ansi(text)
         self._live.update(shown, refresh=True)
 
     def stop(self) -> None:

@@ -127,6 +127,7 @@ class Runner(Protocol):
     def status(self, workload: str) -> Json:
         """The resident worker's own account of itself. Raises ConnectionFailed, JobFailed."""
         ...
+
     def jobs(self, workload: str) -> list[Json]:
         """Every job the worker knows, oldest first: id, status, created, artifacts."""
         ...

@@ -30,8 +30,8 @@ MOST_BOOTS = 3
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is wanted, fully resolved. `cloud` is secure, community or any; `public_key` one line
-    or several, as in authorized_keys; `boot_limit_s` seconds until a machine must be usable.
-    `lease` None leaves the machine without one."""
+    or several, as in authorized_keys; `boot_limit_s` seconds, and `boot_limit_usd` dollars of the
+    machine's own rate, until it must be usable. `lease` None leaves the machine without one."""
 
     workload: str
     need: Need
@@ -44,7 +44,14 @@ class Order:
     env: Mapping[str, str] = field(default_factory=dict)
     public_key: str | None = None
     boot_limit_s: float = 1200.0
+    boot_limit_usd: float | None = None
     lease: Terms | None = None
+
+    def boot_limit_for(self, machine: Machine) -> float:
+        """Seconds until `machine` must be usable: the shorter of the two limits."""
+        if self.boot_limit_usd is None or not machine.price_usd_h:
+            return self.boot_limit_s
+        return min(self.boot_limit_s, self.boot_limit_usd / machine.price_usd_h * 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,8 @@ def _rent(session: Session, plan: Plan, offer: Offer, probe: Probe | None, wait:
         if not wait:
             leases.deployed(session, machine)
             return machine
-        usable = until_usable(session, machine, limit_s=plan.order.boot_limit_s, probe=probe)
+        limit_s = plan.order.boot_limit_for(machine)
+        usable = until_usable(session, machine, limit_s=limit_s, probe=probe)
         _check_terms(plan.order, usable)
         leases.deployed(session, usable)
     except BaseException as error:

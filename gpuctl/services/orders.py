@@ -55,6 +55,7 @@ def order(
         env=asked.env,
         public_key=public_key,
         boot_limit_s=settings.number("runpod.boot_limit_s"),
+        boot_limit_usd=settings.number("runpod.boot_limit_usd"),
         lease=lease_terms.terms(settings, asked.lease, need, volume_id),
     )
 

@@ -10,6 +10,7 @@ from gpuctl.errors import TimedOut
 
 T = TypeVar("T")
 
+RESOLUTION_S = 0.001
 FIRST_PAUSE_S = 0.25
 
 
@@ -51,7 +52,8 @@ def wait_for(
         if found is not None:
             return found
         waited_s = clock.now() - began
-        if waited_s >= timeout_s:
+        # Unix seconds in a float resolve 0.2 µs: a rest shorter than that would never pass.
+        if waited_s > timeout_s - RESOLUTION_S:
             raise TimedOut(f"waited {waited_s:.0f} s for {what}")
         if on_wait is not None:
             on_wait(waited_s)

@@ -190,6 +190,18 @@ def test_a_machine_that_never_boots_shows_its_log_and_is_ended(api: PodApi, shop
     assert shop.outcomes() == ["terminated"]
 
 
+def test_a_dear_machine_is_given_up_when_its_boot_has_cost_the_limit(
+    api: PodApi, shop: Rental
+) -> None:
+    api.next_pod = {"status": "STARTING"}
+    began = shop.clock.now()
+    with pytest.raises(TimedOut):
+        rent(shop, gpus=("L4",), boot_limit_s=3000, boot_limit_usd=0.01)
+    rate_usd_h = 0.39
+    assert shop.clock.now() - began < 2 * 0.01 / rate_usd_h * 3600
+    assert api.pods == {}
+
+
 def test_a_machine_without_an_address_is_given_up_before_the_boot_limit(
     api: PodApi, shop: Rental
 ) -> None:

@@ -39,3 +39,10 @@ def test_the_last_check_is_at_the_limit() -> None:
         lambda: True if clock.now() >= 110 else None, timeout_s=10, every_s=8, clock=clock
     )
     assert found is True
+
+
+def test_a_limit_that_no_float_can_reach_exactly_ends_all_the_same() -> None:
+    clock = JumpingClock(1_795_000_000.1)
+    with pytest.raises(TimedOut):
+        wait_for(lambda: None, timeout_s=92.30769230769231, every_s=3.0, clock=clock)
+    assert clock.now() - 1_795_000_000.1 < 93

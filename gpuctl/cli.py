@@ -152,9 +152,12 @@ def main(argv: Sequence[str] | None = None, *, context: Context | None = None) -
         return 0
     except Exception as error:  # noqa: BLE001  the boundary: a crash becomes a report
         _trace_if_asked(console)
-        from gpuctl.crash import report  # noqa: PLC0415  only when something broke
+        from gpuctl.crash import disk_trouble, report  # noqa: PLC0415  only when something broke
 
-        console.failure(report(error, invocation.argv, context.home_state_folder, console.redact))
+        console.failure(
+            disk_trouble(error)
+            or report(error, invocation.argv, context.home_state_folder, console.redact)
+        )
         return 1
     finally:
         console.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -15,6 +16,23 @@ from gpuctl import __version__
 from gpuctl.errors import GpuctlError
 
 _PACKAGES = ("typer", "rich", "httpx", "paramiko", "anthropic", "tokenizers", "pillow")
+
+
+_OF_THE_DISK = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
+
+
+def disk_trouble(error: BaseException) -> GpuctlError | None:
+    """The error for what this computer's own files refuse (full, read-only); None for the rest."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
+        return None
+    place = f": {error.filename}" if error.filename else ""
+    return GpuctlError(
+        f"this computer's disk refuses{place} ({error.strerror})",
+        hint="make room or mend the permissions and try again; "
+        "`gpuctl status` shows what is running and billed",
+    )
 
 
 def report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -121,6 +122,34 @@ def test_a_crash_becomes_a_redacted_report(
     assert "ZeroDivisionError" in text
     assert "in broken" in text
     assert report.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_disk_refuses_is_no_crash(
+    private_home: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number), "/somewhere/state.db")
+
+    monkeypatch.setattr(cli, "_run", refused)
+    context, _, err = a_context()
+    assert main(["flux", "x"], context=context) == 1
+    assert err.getvalue().startswith("error: this computer's disk refuses: /somewhere/state.db (")
+    assert "gpuctl status" in err.getvalue()
+    assert not list(private_home.rglob("crash-*"))
+
+
+def test_a_state_folder_that_is_none_is_named(private_home: Path) -> None:
+    (private_home / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "gpuctl", "--sim", "flux", "x"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_STATE_HOME": str(private_home / "file")},
+    )
+    assert done.returncode == 1
+    assert "disk refuses" in done.stderr
+    assert str(private_home / "file") in done.stderr
 
 
 def test_a_crash_whose_text_raises_is_reported_all_the_same(

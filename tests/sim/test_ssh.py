@@ -90,12 +90,12 @@ def test_what_was_detached_outlives_the_connection_and_the_rest_does_not(
     pod: Json, login: Login, link: paramiko.Transport
 ) -> None:
     with connected(pod, login) as other:
-        execute(other, "setsid sleep 4321 </dev/null >/dev/null 2>&1 &")
+        execute(other, "setsid sleep 93721.25 </dev/null >/dev/null 2>&1 &")
         channel = other.open_session()
-        channel.exec_command("sleep 1234")
-        until(lambda: "sleep 1234" in execute(link, "ps -eo args").stdout)
-    until(lambda: "sleep 1234" not in execute(link, "ps -eo args").stdout)
-    assert "sleep 4321" in execute(link, "ps -eo args").stdout
+        channel.exec_command("sleep 73129.25")
+        until(lambda: "sleep 73129.25" in execute(link, "ps -eo args").stdout)
+    until(lambda: "sleep 73129.25" not in execute(link, "ps -eo args").stdout)
+    assert "sleep 93721.25" in execute(link, "ps -eo args").stdout
 
 
 def test_a_strangers_key_is_refused(pod: Json) -> None:

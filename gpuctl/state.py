@@ -14,31 +14,18 @@ from typing import TypeVar
 from gpuctl import state_records as records
 from gpuctl.errors import ConfigError, NotFound, UsageError
 from gpuctl.models import JobRecord, Json, Machine, Pin
+from gpuctl.state_documents import Documents
 from gpuctl.state_records import Intent
+from gpuctl.state_schema import ADDED, SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
-
-# Each record is one JSON document beside the columns it is looked up by.
-_SCHEMA = """
-CREATE TABLE machines (id TEXT PRIMARY KEY, name TEXT NOT NULL, workload TEXT,
-                       seen_at REAL NOT NULL, record TEXT NOT NULL) STRICT;
-CREATE TABLE facts    (machine_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
-CREATE TABLE pins     (machine_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
-CREATE TABLE jobs     (id TEXT PRIMARY KEY, workload TEXT NOT NULL,
-                       created_at REAL NOT NULL, record TEXT NOT NULL) STRICT;
-CREATE INDEX jobs_by_age ON jobs (created_at DESC);
-CREATE TABLE journal  (name TEXT PRIMARY KEY, provider TEXT NOT NULL, workload TEXT NOT NULL,
-                       created_at REAL NOT NULL, detail TEXT NOT NULL,
-                       outcome TEXT, machine_id TEXT, resolved_at REAL) STRICT;
-"""
 
 __all__ = ["Intent", "State"]
 
 T = TypeVar("T")
 
 
-class State:
+class State(Documents):
     """One SQLite file, shared by every gpuctl process of this user.
 
     Each call opens the file for itself, so calls may come from any thread; the file is made by
@@ -268,11 +255,11 @@ class State:
                 hint="upgrade gpuctl",
             )
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        if _version(connection) == 0:  # another process may have been first
-            for statement in _SCHEMA.split(";"):
+        connection.execute("BEGIN IMMEDIATE")  # of two at once, the second adds nothing
+        for added in range(_version(connection) + 1, SCHEMA_VERSION + 1):
+            for statement in ADDED[added].split(";"):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {added}")
         connection.execute("COMMIT")
 
     @contextmanager

@@ -204,3 +204,29 @@ def test_processes_that_write_at_once_lose_nothing(state: State) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert len(state.unresolved()) == 60
     assert len(state.machines()) == 60
+
+
+def test_a_file_of_the_first_version_is_brought_up_with_all_that_it_holds(state: State) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    state.remember(MACHINE)
+    with closing(sqlite3.connect(state.path)) as connection, connection:
+        connection.execute("DROP TABLE documents")
+        connection.execute("PRAGMA user_version = 1")
+    state.keep("voice", "me", {"sha256": "ab"})
+    assert state.kept("voice", "me") == {"sha256": "ab"}
+    assert state.machines() == [MACHINE]
+
+
+def test_a_document_is_kept_by_kind_and_key_until_it_is_dropped(state: State) -> None:
+    assert state.kept("voice", "me") is None
+    state.keep("voice", "me", {"n": 1})
+    state.keep("image", "me", {"n": 2})
+    state.keep("voice", "you", {"n": 3})
+    state.keep("voice", "me", {"n": 4})
+    assert state.all_kept("voice") == [{"n": 4}, {"n": 3}]
+    assert state.drop("voice", "me")
+    assert not state.drop("voice", "me")
+    assert state.all_kept("voice") == [{"n": 3}]
+    assert state.kept("image", "me") == {"n": 2}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flux import pictures
-from flux.fields import bad_input
 from flux.request import Request, parse, unknown_keys
 from worker import report
+from worker.fields import bad_input
 
 REQUIREMENTS = "requirements.txt"
 # Used by quantised engines alone; its absence is named when one is asked for.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flux.failures import classify, first_line
-from flux.fields import bad_input
 from flux.request import Lora, Request
 from worker import report
+from worker.fields import bad_input
 from worker.report import Failure
 
 

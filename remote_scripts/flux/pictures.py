@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flux.fields import bad_input
 from flux.request import Request
 from worker import report
+from worker.fields import bad_input
 
 Picture = Any
 MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}

@@ -9,9 +9,9 @@ from typing import Any
 
 from flux import download
 from flux.engines import Card, Choice, is_installed, moves_by_layer
-from flux.fields import bad_input
 from flux.request import Model
 from worker import report
+from worker.fields import bad_input
 from worker.report import Failure
 
 Pipeline = Any  # diffusers.DiffusionPipeline; nothing heavy is imported at module level

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flux.fields import Fields, bad_input
+from worker.fields import Fields, bad_input
 
 ENGINES = ("auto", "bf16", "fp8", "nf4", "offload", "cpu")
 FORMATS = ("png", "jpg", "webp")

@@ -21,6 +21,7 @@ VERBS = {
     "daemon": "worker.daemon",
     "engine": "worker.engine",
     "serverless": "worker.serverless",
+    "service": "worker.service",
     "watchdog": "watchdog.main",
 }
 

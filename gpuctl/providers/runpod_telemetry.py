@@ -24,12 +24,20 @@ def mean_percent(runtime: Json, key: str) -> float | None:
 
 
 def urls(pod: Json, runtime: Json) -> tuple[str, ...]:
-    """HTTP ports behind the provider's proxy, TCP ports at their public address; ssh apart."""
+    """HTTP ports behind the provider's proxy, TCP ports at their public address; ssh apart.
+
+    An HTTP port that is said to be on loopback is the simulator's, and has no proxy.
+    """
     declared = pod.get("ports")
     ports = [str(port) for port in declared] if isinstance(declared, list) else []
     numbers = [text.removesuffix("/http") for text in ports if text.endswith("/http")]
+    here = {
+        str(mapping.get("private")): f"http://{mapping['ip']}:{mapping['public']}"
+        for mapping in _tables(runtime.get("ports"))
+        if mapping.get("type") == "http" and mapping.get("ip") == "127.0.0.1"
+    }
     return (
-        *(f"https://{pod['id']}-{port}.{PROXY}" for port in numbers),
+        *(here.get(port, f"https://{pod['id']}-{port}.{PROXY}") for port in numbers),
         *(
             f"tcp://{mapping['ip']}:{mapping['public']} (port {mapping.get('private')})"
             for mapping in _tables(runtime.get("ports"))

@@ -84,7 +84,7 @@ def plan(session: Session, order: Order) -> Plan:
         name=f"gpuctl-{order.workload}",
         workload=order.workload,
         need=order.need,
-        env=order.env,
+        env={"GPUCTL_WORKLOAD": order.workload, **order.env},
         volume_id=order.volume_id,
         public_key=order.public_key,
         data_centers=order.data_centers,

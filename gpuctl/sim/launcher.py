@@ -46,8 +46,8 @@ class Simulator:
 def ensure(folder: Path, *, settings: Mapping[str, str] = NO_SETTINGS) -> Simulator:
     """The simulator of this folder, started when none answers. Raises TimedOut, GpuctlError.
 
-    `settings` (used at a start only): provisioning_s, starting_s, idle_stop_s, and in capitals
-    what every pod shall have in its environment.
+    `settings` (used at a start only): provisioning_s, starting_s, idle_stop_s, scripts, and in
+    capitals what every pod shall have in its environment.
     """
     found = running(folder)
     if found is not None:

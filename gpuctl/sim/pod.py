@@ -23,6 +23,7 @@ class Pod:
     """`gpu_count` is what was ordered, `gpus_present` what the last start gave (runpod.md §13).
 
     `key` is the pod's own API key. `disk_gb` is the container disk. Times are RFC 3339.
+    `local_ports`: where on this computer its service's ports are.
     """
 
     id: str
@@ -51,9 +52,13 @@ class Pod:
     started_at: str | None = None
     ssh_port: int | None = None
     mishap: str | None = None
+    local_ports: dict[int, int] = field(default_factory=dict)
 
     def record(self) -> Json:
-        return asdict(self)
+        """Without what the next boot decides anew."""
+        known = asdict(self)
+        del known["local_ports"]
+        return known
 
     @property
     def is_running(self) -> bool:
@@ -141,6 +146,9 @@ class Pod:
         if text == "22/tcp":
             public = None if self.mishap == "no-address" else self.ssh_port
             return {"private": 22, "public": public, "type": "tcp", "ip": "127.0.0.1"}
+        here = self.local_ports.get(int(number))
+        if here is not None:
+            return {"private": int(number), "public": here, "type": kind, "ip": "127.0.0.1"}
         # HTTP ports sit behind the proxy, at a carrier-NAT address (runpod.md §2.2).
         ip = "100.65.0.7" if kind == "http" else None
         outside = 60000 + index if kind == "http" else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpuctl.sim import clock, mishaps, processes
+from gpuctl.sim import clock, mishaps, processes, services
 from gpuctl.sim.box import Box
 from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
@@ -20,7 +20,8 @@ from gpuctl.sim.ssh import Hooks, SshServer
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every pod shares. `api_url` as pods see it; `environment` is added to every pod's;
-    seconds for the two phases of a boot."""
+    `scripts` is what stands in for the images' own copy of remote_scripts; seconds for the two
+    phases of a boot."""
 
     folder: Path
     api_url: str
@@ -28,6 +29,7 @@ class Surroundings:
     drops: Drops
     on_change: Callable[[], None]
     environment: Mapping[str, str]
+    scripts: Path
     provisioning_s: float = 0.1
     starting_s: float = 0.2
 
@@ -42,6 +44,7 @@ class Runtime:
         self._shared = shared
         self._lock = lock
         self._server: SshServer | None = None
+        self._service: services.Service | None = None
         self._cancelled = threading.Event()
 
     def boot(self) -> None:
@@ -61,7 +64,10 @@ class Runtime:
         if self._server is not None:
             self._server.close()
         self._server = None
-        self.pod.ssh_port = None
+        if self._service is not None:
+            self._service.end()
+        self._service = None
+        self.pod.ssh_port, self.pod.local_ports = None, {}
         processes.kill_all(POD_MARKER, self.pod.id)
 
     def stop(self) -> None:
@@ -100,9 +106,15 @@ class Runtime:
         self.log.system(f"image pull: {self.pod.image}: complete")
         self.log.system("start container")
         self._box.make(self.pod.gpu_id, self.pod.gpus_present)
+        has_service = services.has_service(self._shared.scripts, self.pod.env)
+        self.pod.local_ports = services.mapped(self.pod.ports) if has_service else {}
         self._listen()
         self.pod.status = "RUNNING"
         self.log.container(f"sshd listens on port 22 (public port {self.pod.ssh_port})")
+        if has_service:
+            self._service = services.Service(
+                self._shared.scripts, self._environment(), self.log.container
+            )
         self._shared.on_change()
 
     def _run_into(self, mishap: mishaps.Mishap) -> None:
@@ -120,7 +132,13 @@ class Runtime:
         self._shared.on_change()
 
     def _listen(self) -> None:
-        hooks = Hooks(self._environment, self._disk_is_full, self._shared.drops, self.log.container)
+        hooks = Hooks(
+            environment=self._environment,
+            disk_is_full=self._disk_is_full,
+            drops=self._shared.drops,
+            log=self.log.container,
+            port=lambda number: self.pod.local_ports.get(number, number),
+        )
         self._server = SshServer(self._box, self.pod.authorized_keys, hooks)
         self.pod.ssh_port = self._server.port
         self.pod.started_at = clock.rfc3339(clock.now())
@@ -128,8 +146,10 @@ class Runtime:
 
     def _environment(self) -> dict[str, str]:
         pod = self.pod
+        mapping = services.as_text(pod.local_ports)
         own = {
             **self._shared.environment,
+            **({services.MAPPING: mapping} if mapping else {}),
             "RUNPOD_API_KEY": pod.key,
             "GPUCTL_API_URL": self._shared.api_url,  # the watchdog knows the real one itself
             "RUNPOD_DC_ID": pod.data_center or "",

@@ -32,12 +32,14 @@ LOCALE = re.compile(rb"LANG|LC_\w+")
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What the server asks of its pod: the environment of a new command, whether the disk is full,
-    which connections to drop, and where to write its log."""
+    which connections to drop, where to write its log, and which port of this computer stands for
+    one of the pod's."""
 
     environment: Callable[[], Mapping[str, str]]
     disk_is_full: Callable[[], bool]
     drops: Drops
     log: Callable[[str], None]
+    port: Callable[[int], int]
 
 
 class SshServer:
@@ -189,7 +191,8 @@ class _Connection(paramiko.ServerInterface):
     def check_channel_direct_tcpip_request(
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
     ) -> int:
-        connection = forwards.connect(*destination)
+        host, port = destination
+        connection = forwards.connect(host, self._hooks.port(port))
         if connection is None:
             return common.OPEN_FAILED_CONNECT_FAILED
         self._arm_drop()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpuctl.models import Json
+from gpuctl.resources import bundled
 from gpuctl.sim import endpoints, ledger
 from gpuctl.sim.drops import Drops
 from gpuctl.sim.faults import Faults
@@ -21,8 +22,9 @@ STATE_FILE = "state.json"
 
 class World:
     def __init__(self, folder: Path, api_url: str, settings: Mapping[str, str]) -> None:
-        """`settings`: provisioning_s and starting_s, the length of a boot's two phases; names in
-        capitals are put into the environment of every pod.
+        """`settings`: provisioning_s and starting_s, the length of a boot's two phases; scripts, a
+        folder for the pods' services in place of our remote_scripts; names in capitals are put into
+        the environment of every pod.
         """
         self.folder = folder
         self._path = folder / STATE_FILE
@@ -40,7 +42,10 @@ class World:
         }
         environment = {name: value for name, value in settings.items() if name.isupper()}
         drops = Drops(self.faults)
-        shared = Surroundings(folder, api_url, self.faults, drops, self.save, environment, **phases)
+        scripts = Path(settings["scripts"]) if "scripts" in settings else bundled("remote_scripts")
+        shared = Surroundings(
+            folder, api_url, self.faults, drops, self.save, environment, scripts, **phases
+        )
         self.pods = Pods(state.get("pods", []), shared, self.volumes)
         self.endpoints = endpoints.Endpoints(state.get("endpoints", []), new_id, self.save)
         self.ledger = ledger.Ledger(state.get("ledger", []))

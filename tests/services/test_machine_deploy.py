@@ -342,4 +342,5 @@ def test_a_preview_bills_nothing_and_is_the_exact_body(api: PodApi, shop: Rental
     deploy(shop.session, chosen)
     sent = created(api)[0]
     assert {**sent, "name": ""} == {**body, "name": ""}
+    assert sent["env"].pop("GPUCTL_WORKLOAD") == "flux"
     assert sent["env"] == {"A": "b=c", "PUBLIC_KEY": "ssh-ed25519 A"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
-from gpuctl.clients.aws_sts import REFUSALS, AwsAccess
-from gpuctl.errors import ApiError, CredentialsError, NotFound
+from gpuctl.clients.aws_sts import AwsAccess
+from gpuctl.clients.aws_wire import client, named_errors
+from gpuctl.errors import NotFound
 from gpuctl.models import Json
 
 
@@ -64,47 +64,8 @@ class Ec2Api:
 
     @cached_property
     def _client(self) -> Any:
-        import boto3  # noqa: PLC0415  300 ms, only when AWS is asked
-        from botocore.config import Config  # noqa: PLC0415  loaded by boto3
-
-        access, secret = self._access, self._access.secret_access_key
-        token = access.session_token
-        session = boto3.Session(
-            profile_name=access.profile if secret is None else None,
-            aws_access_key_id=access.access_key_id if secret else None,
-            aws_secret_access_key=secret.reveal() if secret else None,
-            aws_session_token=token.reveal() if secret and token else None,
-        )
-        limits = Config(
-            connect_timeout=self._timeout_s,
-            read_timeout=self._timeout_s,
-            retries={"max_attempts": 2, "mode": "standard"},
-        )
-        return session.client(
-            "ec2", region_name=self.region, endpoint_url=access.endpoint_url, config=limits
-        )
+        return client(self._access, "ec2", self.region, self._timeout_s)
 
 
-@contextmanager
-def _named_errors(region: str) -> Iterator[None]:
-    from botocore import exceptions  # noqa: PLC0415  loaded by boto3
-
-    try:
-        yield
-    except exceptions.ClientError as error:
-        found = error.response.get("Error", {})
-        code, said = str(found.get("Code", "unknown")), str(found.get("Message", ""))
-        message = f"EC2 in {region} answered {code}: {said}"
-        if code.startswith((*REFUSALS, "UnauthorizedOperation")):
-            raise CredentialsError(message, hint="gpuctl doctor") from error
-        if ".NotFound" in code:
-            raise NotFound(message) from error
-        raise ApiError(message) from error
-    except (
-        exceptions.NoCredentialsError,
-        exceptions.PartialCredentialsError,
-        exceptions.ProfileNotFound,
-    ) as error:
-        raise CredentialsError(f"AWS: {error}", hint="gpuctl doctor") from error
-    except (exceptions.BotoCoreError, ValueError) as error:
-        raise ApiError(f"EC2 in {region} cannot be asked: {error}") from error
+def _named_errors(region: str) -> AbstractContextManager[None]:
+    return named_errors("EC2", region)

@@ -12,8 +12,8 @@ from gpuctl.context import Context
 from gpuctl.errors import CredentialsError, GatedModel, GpuctlError, Interrupted, JobFailed
 from gpuctl.models import JobRecord, Json, Machine
 from gpuctl.services import canary, destinations, interrupts, journal, machines, targets
+from gpuctl.services.delivery import new_record
 from gpuctl.services.jobs import Tracking
-from gpuctl.services.picture_watch import new_record
 from gpuctl.services.ulids import new_ulid
 from gpuctl.workloads import flux
 
@@ -126,6 +126,7 @@ def _request(context: Context) -> flux.Request:
 def _record(context: Context, machine: Machine) -> JobRecord:
     return new_record(
         new_ulid(),
+        flux.NAME,
         _request(context).to_input(),
         destinations.Destination(context.settings.path("flux.output_dir")),
         machine,

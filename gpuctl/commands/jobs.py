@@ -1,4 +1,4 @@
-"""Jobs of every workload, wherever they run; and making a picture again."""
+"""Jobs of every workload, wherever they run; and making a result again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Annotated
 
 import typer
 
+from gpuctl.commands import results
+from gpuctl.commands.generation import generate, watch_of
 from gpuctl.commands.options import DetachOption, JobArgument, NoOpenOption, OnOption, OutOption
-from gpuctl.commands.painting import repaint, watch_of
-from gpuctl.commands.picture_results import job_data, show_painted
-from gpuctl.commands.pictures import configured_machine
 from gpuctl.commands.render import money, seconds, table
+from gpuctl.commands.results import job_data
+from gpuctl.commands.target_choice import configured_target
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, NotFound
 from gpuctl.models import JobRecord, Machine
+from gpuctl.services.delivery import Delivered
 from gpuctl.services.jobs import cost_usd
-from gpuctl.services.picture_watch import Painted
+from gpuctl.workloads import WORKLOADS
 
 app = typer.Typer(help="List, show, attach, cancel and fetch jobs.")
 
@@ -63,7 +65,7 @@ def show(ctx: typer.Context, job: JobArgument) -> None:
 def attach(ctx: typer.Context, job: JobArgument, open_: NoOpenOption = None) -> None:
     """Watch a job again: replay what was missed, bring home what is not here yet."""
     context: Context = ctx.obj
-    show_painted(context, _attached(context, context.state.job(job)), open_=open_)
+    results.show(context, _attached(context, context.state.job(job)), open_=open_)
 
 
 @app.command()
@@ -86,8 +88,8 @@ def fetch(ctx: typer.Context, job: JobArgument, out: OutOption = None) -> None:
             raise GpuctlError(
                 f"job {record.id} is {there.get('status')}", hint=f"gpuctl jobs attach {record.id}"
             )
-        painted = watch_of(context, record, link).attach()
-    show_painted(context, painted, open_=False)
+        delivered = watch_of(context, record, link).attach()
+    results.show(context, delivered, open_=False)
 
 
 @app.command()
@@ -103,29 +105,40 @@ def cancel(ctx: typer.Context, job: JobArgument) -> None:
 
 def replay(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture, or its receipt.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A result, or its receipt.")],
     out: OutOption = None,
     on: OnOption = None,
     detach: DetachOption = False,
     open_: NoOpenOption = None,
 ) -> None:
-    """Make a picture again from the receipt that it carries.
+    """Make a result again from the receipt that it carries.
 
     \b
     gpuctl replay outputs/a-red-fox-7.png
     """
-    repaint(ctx.obj, file, out=out, on=on, detach=detach, open_=open_)
+    from gpuctl.services import replaying  # noqa: PLC0415  only here
+
+    context: Context = ctx.obj
+    order = replaying.order(file, out, context.settings)
+    if context.is_dry_run:
+        text = f"would send the job again: {order.told.get('prompt')}"
+        data = {"input": order.input, "folder": str(order.destination.folder)}
+        context.console.result(data, text)
+        return
+    results.show(context, generate(context, order, on=on, detach=detach), open_=open_)
 
 
-def _attached(context: Context, record: JobRecord) -> Painted:
+def _attached(context: Context, record: JobRecord) -> Delivered:
     if record.status == "fetched" and all(Path(file).exists() for file in record.files):
-        return Painted(record, ())
+        return Delivered(record, ())
     with context.link(_machine_of(context, record)) as link:
         return watch_of(context, record, link).attach()
 
 
 def _machine_of(context: Context, record: JobRecord) -> Machine:
-    machine = context.state.machine(record.machine_id) or configured_machine(context, record.target)
+    machine = context.state.machine(record.machine_id) or configured_target(
+        context, record.workload, record.target
+    )
     if machine is None:
         raise NotFound(f"the machine of job {record.id} is not known any more: {record.target}")
     return machine
@@ -136,7 +149,7 @@ def _moved(record: JobRecord, out: str) -> JobRecord:
 
     from gpuctl.services import destinations  # noqa: PLC0415
 
-    moved = destinations.plan(out, Path.cwd(), ("png", "jpg", "jpeg", "webp"))
+    moved = destinations.plan(out, Path.cwd(), tuple(WORKLOADS[record.workload].FORMATS))
     destinations.check(moved)
     context = {**record.context, "folder": str(moved.folder.absolute()), "name": moved.name}
     return replace(record, context=context, artifacts=(), files=())

@@ -34,9 +34,9 @@ def plan(out: str | None, default_folder: Path, formats: tuple[str, ...]) -> Des
     path = Path(out).expanduser()
     if out.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
         return Destination(path)
-    if path.suffix[1:].lower() not in formats:
+    if path.suffix[1:].lower().replace("jpeg", "jpg") not in formats:
         raise UsageError(
-            f"--out {out}: '{path.suffix}' is not a picture format",
+            f"--out {out}: '{path.suffix}' is not a format that it makes",
             hint=f"use {', '.join(formats)}",
         )
     return Destination(path.parent, path.name)

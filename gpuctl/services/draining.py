@@ -10,11 +10,11 @@ from gpuctl.errors import ConnectionFailed, GpuctlError, JobFailed, NotFound, Us
 from gpuctl.models import Artifact, JobRecord, Json, Machine
 from gpuctl.remote.base import LOST, Runner, Shell
 from gpuctl.remote.quoting import with_workspace
+from gpuctl.services.delivery import Watch
 from gpuctl.services.jobs import fetch
 from gpuctl.services.links import MachineLink
-from gpuctl.services.picture_watch import Watch
 from gpuctl.services.session import Session
-from gpuctl.workloads import flux
+from gpuctl.workloads import WORKLOADS
 
 OVER = ("done", "failed", "cancelled")
 _JOBS = 'ls -- "$W/jobs" 2>/dev/null; :'
@@ -108,7 +108,7 @@ class Drain:
     def _fetched(self, link: MachineLink, job: Unfetched) -> list[str]:
         """Raises TransferFailed, ConnectionFailed, OSError."""
         self.session.report.step(f"bringing the results of job {job.id} home")
-        if job.record is not None and job.workload == flux.NAME:
+        if job.record is not None and job.workload in WORKLOADS:
             found = self._watched(link, job.record)
             if found:
                 return found

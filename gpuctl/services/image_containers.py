@@ -38,11 +38,16 @@ class Part(NamedTuple):
     data: bytes
 
 
-def png_with(data: bytes, receipt: str, line: str) -> bytes:
-    """`receipt` as compressed iTXt, `line` as tEXt (iTXt beyond Latin-1), before the pixels."""
+def png_with(data: bytes, receipt: str, line: str | None) -> bytes:
+    """`receipt` as compressed iTXt, `line` as tEXt (iTXt beyond Latin-1), before the pixels.
+    `line` None keeps the line that is there."""
     header, *rest = png_parts(data)
-    texts = [_png_text(_KEYWORD, receipt, packed=True), _png_line(line)]
-    kept = [part for part in rest if _png_keyword(part) not in (_KEYWORD, _LINE_KEYWORD)]
+    texts = [_png_text(_KEYWORD, receipt, packed=True)]
+    replaced = [_KEYWORD]
+    if line is not None:
+        texts.append(_png_line(line))
+        replaced.append(_LINE_KEYWORD)
+    kept = [part for part in rest if _png_keyword(part) not in replaced]
     return PNG + b"".join(_png_chunk(part) for part in [header, *texts, *kept])
 
 
@@ -102,7 +107,7 @@ def _png_read(body: bytes) -> str:
         raise Damaged("its receipt is damaged") from None
 
 
-def jpeg_with(data: bytes, receipt: str, line: str) -> bytes:
+def jpeg_with(data: bytes, receipt: str, line: str | None) -> bytes:
     """`receipt` as XMP (extended XMP when it exceeds a segment), `line` as EXIF UserComment.
 
     Somebody else's EXIF is kept and ours left out; an XMP packet that is there is replaced.
@@ -110,7 +115,8 @@ def jpeg_with(data: bytes, receipt: str, line: str) -> bytes:
     parts, scan = jpeg_parts(data)
     kept = [part for part in parts if not _is_replaced(part)]
     has_exif = any(part.data.startswith(_EXIF) for part in kept)
-    exif = [] if has_exif else [Part(b"\xe1", _EXIF + image_texts.exif_block(line))]
+    is_kept = has_exif or line is None
+    exif = [] if is_kept else [Part(b"\xe1", _EXIF + image_texts.exif_block(line or ""))]
     first = sum(1 for part in kept if part.kind[0] == _APP0)
     placed = [*kept[:first], *exif, *kept[first:]]
     texts = _xmp_segments(image_texts.xmp_packet(receipt))
@@ -177,7 +183,7 @@ def _xmp_segments(packet: bytes) -> Iterator[Part]:
         yield Part(b"\xe1", _EXTENSION + name.encode() + where + piece)
 
 
-def webp_with(data: bytes, receipt: str, line: str) -> bytes:
+def webp_with(data: bytes, receipt: str, line: str | None) -> bytes:
     """`receipt` as an XMP chunk, `line` as EXIF; a simple file becomes an extended one (VP8X).
 
     Somebody else's EXIF is kept and ours left out; an XMP chunk that is there is replaced.
@@ -186,8 +192,9 @@ def webp_with(data: bytes, receipt: str, line: str) -> bytes:
     header = parts[0].data if parts[0].kind == b"VP8X" else _webp_header(parts[0])
     body = [part for part in parts if part.kind not in (b"VP8X", b"EXIF", b"XMP ")]
     theirs = [p for p in parts if p.kind == b"EXIF" and not image_texts.is_our_exif(p.data)]
-    exif = theirs or [Part(b"EXIF", image_texts.exif_block(line))]
-    flags = bytes([header[0] | _EXIF_FLAG | _XMP_FLAG])
+    ours = [] if line is None else [Part(b"EXIF", image_texts.exif_block(line))]
+    exif = theirs or ours
+    flags = bytes([header[0] | (_EXIF_FLAG if exif else 0) | _XMP_FLAG])
     xmp = Part(b"XMP ", image_texts.xmp_packet(receipt))
     whole = [Part(b"VP8X", flags + header[1:]), *body, *exif, xmp]
     payload = b"WEBP" + b"".join(map(_webp_chunk, whole))

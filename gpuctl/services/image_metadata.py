@@ -15,7 +15,7 @@ from gpuctl.services import image_containers as containers
 
 class _Format(NamedTuple):
     name: str
-    write: Callable[[bytes, str, str], bytes]
+    write: Callable[[bytes, str, str | None], bytes]
     read: Callable[[bytes], str | None]
 
 
@@ -24,8 +24,9 @@ _JPEG = _Format("JPEG", containers.jpeg_with, containers.jpeg_receipt)
 _WEBP = _Format("WebP", containers.webp_with, containers.webp_receipt)
 
 
-def embed(path: Path, receipt_json: str, parameters: str) -> None:
+def embed(path: Path, receipt_json: str, parameters: str | None) -> None:
     """Rewrites the file with the receipt and the human line; one that is there is replaced.
+    `parameters` None leaves the human line as the worker made it.
 
     PNG: iTXt `gpuctl` and tEXt `parameters`. JPEG and WebP: XMP `gpuctl:receipt` and EXIF
     UserComment. Atomic: the file is whole at any moment. Raises GpuctlError when it is not a
@@ -33,7 +34,7 @@ def embed(path: Path, receipt_json: str, parameters: str) -> None:
     """
     data, kind = _open(path)
     with _named(path, kind):
-        changed = kind.write(data, receipt_json, parameters.replace("\0", ""))
+        changed = kind.write(data, receipt_json, parameters and parameters.replace("\0", ""))
     replace_atomically(path, changed)
 
 

@@ -48,7 +48,7 @@ def launch_for(
     return None
 
 
-def open_picture(
+def open_file(
     path: Path, *, platform: str = sys.platform, environ: Mapping[str, str] | None = None
 ) -> bool:
     """Whether a viewer was started. Raises nothing: the picture is on the disk either way."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from gpuctl.models import Need
+from gpuctl.models import Json, Need
+
+Place = Literal["machine", "endpoint", "service"]
+"""How a job of it travels when nothing else is said: over ssh to a machine's resident worker,
+through the queue of a serverless endpoint, or over HTTP to a service on a machine."""
 
 
 class Workload(Protocol):
@@ -13,9 +17,27 @@ class Workload(Protocol):
 
     NAME: str
     TITLE: str
+    COMMAND: str
+    """What the operator types to use it; mostly its name."""
+    PLACE: Place
+    FORMATS: Mapping[str, str]
+    """What it makes: file suffix → media type."""
 
     def need(self, section: Mapping[str, Any]) -> Need:
         """What a machine must have, from the workload's section of the configuration."""
+        ...
+
+    def file_name(self, order: Json, told: Json, artifact: Json) -> tuple[str, str]:
+        """Stem and suffix of one result. `order` is the job's input, `told` what only this
+        computer knows of the job, `artifact` the fields with which the worker announced it."""
+        ...
+
+    def summary(self, order: Json, metrics: Json, files: int) -> list[str]:
+        """The parts of the line that stands under a finished job."""
+        ...
+
+    def canary_input(self, section: Mapping[str, Any]) -> Json | None:
+        """The smallest real job, None when a machine is tried in another way."""
         ...
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpuctl.errors import UsageError
 from gpuctl.models import Json
@@ -13,6 +14,8 @@ from gpuctl.workloads.flux_models import Model, Tables
 
 NAME = "flux"
 TITLE = "text to image"
+COMMAND = NAME
+PLACE: base.Place = "machine"
 need = base.need
 
 FORMATS = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
@@ -213,3 +216,24 @@ def file_stem(prompt: str, seed: int) -> str:
 
 def seeds(request: Request) -> Sequence[int]:
     return [(request.seed + index) % (MAX_SEED + 1) for index in range(request.count)]
+
+
+# What came out.
+
+
+def file_name(order: Json, told: Json, artifact: Json) -> tuple[str, str]:
+    seed = int(artifact.get("seed") or order.get("seed") or 0)
+    return file_stem(str(told.get("prompt", "")), seed), str(order.get("format", "png"))
+
+
+def summary(order: Json, metrics: Json, files: int) -> list[str]:  # noqa: ARG001  the protocol's
+    return [
+        f"{files} picture{'s' if files != 1 else ''} {order.get('width')}×{order.get('height')}",
+        f"{order.get('steps')} steps on {(order.get('model') or {}).get('title')}",
+        f"seed {order.get('seed')}",
+    ]
+
+
+def canary_input(section: Mapping[str, Any]) -> Json | None:  # noqa: ARG001  the protocol's
+    """None: its tiny job needs the tables of models and presets, and is made where they are."""
+    return None

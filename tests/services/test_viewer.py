@@ -66,7 +66,7 @@ def test_the_viewer_is_started_with_the_exact_path_and_not_waited_for(tmp_path: 
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     environ = {"PATH": f"{program.parent}:{os.environ['PATH']}", "DISPLAY": ":0"}
     # It returns while the viewer still hangs at the gate.
-    assert viewer.open_picture(picture, platform="linux", environ=environ)
+    assert viewer.open_file(picture, platform="linux", environ=environ)
     assert not told.exists()
     gate.write_text("\n")
     deadline = time.monotonic() + 10
@@ -79,6 +79,6 @@ def test_the_viewer_is_started_with_the_exact_path_and_not_waited_for(tmp_path: 
 def test_no_screen_and_no_program_fail_nothing(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     nowhere = {"PATH": str(tmp_path)}
-    assert not viewer.open_picture(picture, platform="linux", environ=nowhere)
+    assert not viewer.open_file(picture, platform="linux", environ=nowhere)
     for environ in ({"DISPLAY": ":0"}, {"WSL_DISTRO_NAME": "Debian"}):
-        assert not viewer.open_picture(picture, platform="linux", environ={**nowhere, **environ})
+        assert not viewer.open_file(picture, platform="linux", environ={**nowhere, **environ})

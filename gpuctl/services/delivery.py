@@ -1,4 +1,4 @@
-"""Sends an order for pictures, watches it, brings them home and leaves receipts."""
+"""Sends a job of any workload, watches it, brings its results home and leaves receipts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from gpuctl.services.jobs import (
     follow,
 )
 from gpuctl.services.waiting import Clock
-from gpuctl.workloads import flux
+from gpuctl.workloads import WORKLOADS
 
 
 @dataclass(frozen=True, slots=True)
-class Painted:
+class Delivered:
     """What came home."""
 
     record: JobRecord
@@ -35,6 +35,7 @@ class Painted:
 
 def new_record(
     job_id: str,
+    workload: str,
     job_input: Json,
     destination: Destination,
     machine: Machine,
@@ -46,7 +47,7 @@ def new_record(
     """The job as it is remembered before it is sent."""
     return JobRecord(
         id=job_id,
-        workload=flux.NAME,
+        workload=workload,
         machine_id=machine.id,
         target=target,
         status="submitted",
@@ -69,7 +70,7 @@ def new_record(
 
 
 class Watch:
-    """Follows one job to its end and brings its pictures home, across dropped connections."""
+    """Follows one job to its end and brings its results home, across dropped connections."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Watch:
     def record(self) -> JobRecord:
         return self._tracking.record
 
-    def submit(self, job: Job, *, detach: bool = False) -> Painted:
+    def submit(self, job: Job, *, detach: bool = False) -> Delivered:
         """Sends the job and watches it; with `detach` only until the worker has accepted it.
 
         Raises JobFailed, ConnectionFailed, TransferFailed, Detached (Ctrl-C).
@@ -100,11 +101,11 @@ class Watch:
         self._tracking.update(status="submitted")
         return self._run(lambda runner: runner.submit(job), stop_at_accepted=detach)
 
-    def attach(self) -> Painted:
+    def attach(self) -> Delivered:
         """Watches a job that was sent before: replays it and fetches what is not here yet."""
         return self._run(lambda runner: runner.attach(self.record.workload, self.record.id))
 
-    def _run(self, begin: Begin, *, stop_at_accepted: bool = False) -> Painted:
+    def _run(self, begin: Begin, *, stop_at_accepted: bool = False) -> Delivered:
         progress = Progress(self._report)
         events = follow(
             self._link, begin, clock=self._clock, limit_s=self._limit_s, report=self._report
@@ -114,7 +115,7 @@ class Watch:
                 progress.show(event)
                 self._tracking.note(event)
                 if stop_at_accepted and event.kind == "accepted":
-                    return Painted(self.record, ())
+                    return Delivered(self.record, ())
                 if event.kind == "artifact":
                     self._bring_home(event)
         except KeyboardInterrupt:
@@ -127,16 +128,7 @@ class Watch:
         artifact = artifact_of(event)
         if self._is_here(artifact):
             return
-        context, job_input = self.record.context, self.record.input
-        destination = Destination(Path(context["folder"]), context.get("name"))
-        destinations.prepare(destination)
-        seed = int(event.data.get("seed") or job_input.get("seed") or 0)
-        target = destination.path(
-            flux.file_stem(str(context.get("prompt", "")), seed),
-            str(job_input.get("format", "png")),
-            index=int(event.data.get("index", 0)),
-            count=int(job_input.get("count", 1)),
-        )
+        target = self._target(event)
         began = self._clock.now()
         fetch(
             self._link,
@@ -149,13 +141,23 @@ class Watch:
         self._transfer_s += self._clock.now() - began
         self._tracking.keep(artifact, target)
 
+    def _target(self, event: Event) -> Path:
+        context, job_input = self.record.context, self.record.input
+        destination = Destination(Path(context["folder"]), context.get("name"))
+        destinations.prepare(destination)
+        workload = WORKLOADS[self.record.workload]
+        stem, suffix = workload.file_name(job_input, context, event.data)
+        count = event.data.get("count") or job_input.get("count") or 1
+        index = int(event.data.get("index") or 0)
+        return destination.path(stem, suffix, index=index, count=int(count))
+
     def _is_here(self, artifact: Artifact) -> bool:
         return any(
             known.sha256 == artifact.sha256 and Path(file).exists()
             for known, file in zip(self.record.artifacts, self.record.files, strict=True)
         )
 
-    def _finish(self) -> Painted:
+    def _finish(self) -> Delivered:
         record = self.record
         metrics = {**record.metrics, "transfer_s": round(self._transfer_s, 3)}
         self._tracking.record = record = replace(record, metrics=metrics)
@@ -165,10 +167,10 @@ class Watch:
             if Path(file).exists()
         )
         self._tracking.update(status="fetched")
-        return Painted(self.record, written)
+        return Delivered(self.record, written)
 
     def _receipt(self, file: Path, artifact: Artifact) -> Json:
-        """The picture is home already: a receipt that cannot be written must not hide it."""
+        """The result is home already: a receipt that cannot be written must not hide it."""
         cost = cost_usd(self.record)
         try:
             return receipts.leave(file, self.record, artifact, cost)

@@ -1,4 +1,4 @@
-"""Shows what was painted."""
+"""Shows what came home."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 from gpuctl.commands.render import money, seconds
 from gpuctl.context import Context
 from gpuctl.models import JobRecord, Json
+from gpuctl.services.delivery import Delivered
 from gpuctl.services.jobs import cost_usd
-from gpuctl.services.picture_watch import Painted
+from gpuctl.workloads import WORKLOADS
 
 
-def show_painted(context: Context, painted: Painted, *, open_: bool | None) -> None:
-    """Files on stdout, the summary on stderr; the picture in a window when a person watches."""
-    record = painted.record
-    data = job_data(record) | {"receipt": next(iter(painted.receipts), None)}
+def show(context: Context, delivered: Delivered, *, open_: bool | None) -> None:
+    """Files on stdout, the summary on stderr; the result in a window when a person watches."""
+    record = delivered.record
+    data = job_data(record) | {"receipt": next(iter(delivered.receipts), None)}
     if record.status == "submitted" or not record.finished_at:
         text = f"{record.id}"
         context.console.note(f"job {record.id} is running; gpuctl jobs attach {record.id}")
@@ -22,10 +23,10 @@ def show_painted(context: Context, painted: Painted, *, open_: bool | None) -> N
         return
     context.console.note(summary(record))
     context.console.result(data, "\n".join(record.files), changed=True)
-    if record.files and _should_open(context, open_):
-        from gpuctl.services.viewer import open_picture  # noqa: PLC0415  only for a person
+    if record.files and _should_open(context, record.workload, open_):
+        from gpuctl.services.viewer import open_file  # noqa: PLC0415  only for a person
 
-        open_picture(Path(record.files[0]))
+        open_file(Path(record.files[0]))
 
 
 def job_data(record: JobRecord) -> Json:
@@ -42,7 +43,7 @@ def job_data(record: JobRecord) -> Json:
         "prompt": record.context.get("prompt"),
         "enhanced": record.context.get("enhanced"),
         "seed": record.input.get("seed"),
-        "model": (record.input.get("model") or {}).get("name"),
+        "model": _model_name(record),
         "engine": metrics.get("engine"),
         "timings": {**record.context.get("times", {}), **_timings(metrics)},
         "cost_usd": cost_usd(record),
@@ -55,15 +56,16 @@ def _timings(metrics: Json) -> Json:
     return {key: value for key, value in metrics.items() if key.endswith("_s")}
 
 
+def _model_name(record: JobRecord) -> str | None:
+    model = record.input.get("model") or record.metrics.get("model")
+    return model.get("name") if isinstance(model, dict) else model
+
+
 def summary(record: JobRecord) -> str:
-    metrics, order = record.metrics, record.input
-    count = len(record.files)
-    parts = [
-        f"{count} picture{'s' if count != 1 else ''} {order.get('width')}×{order.get('height')}",
-        f"{order.get('steps')} steps on {(order.get('model') or {}).get('title')}",
-        f"seed {order.get('seed')}",
-        seconds(metrics.get("elapsed_s")),
-    ]
+    metrics = record.metrics
+    workload = WORKLOADS[record.workload]
+    parts = workload.summary(record.input, metrics, len(record.files))
+    parts.append(seconds(metrics.get("elapsed_s")))
     if metrics.get("load_s"):
         parts.append(f"of which loading {seconds(metrics['load_s'])}")
     cost = cost_usd(record)
@@ -72,8 +74,8 @@ def summary(record: JobRecord) -> str:
     return " · ".join(parts)
 
 
-def _should_open(context: Context, open_: bool | None) -> bool:
+def _should_open(context: Context, workload: str, open_: bool | None) -> bool:
     if open_ is not None:
         return open_
-    asked = context.settings.text("flux.open")
+    asked = context.settings.text(f"{workload}.open")
     return asked == "always" or (asked == "auto" and context.console.is_watched)

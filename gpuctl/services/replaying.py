@@ -1,0 +1,36 @@
+"""The order that the receipt of a result describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuctl.errors import UsageError
+from gpuctl.services import destinations, receipts
+from gpuctl.services.generating import Order
+from gpuctl.workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from gpuctl.config import Settings
+
+
+def order(file: Path, out: str | None, settings: Settings) -> Order:
+    """What `gpuctl replay` sends. Raises NotFound, ValidationFailed, UsageError."""
+    receipt = receipts.read(file)
+    workload = str(receipt.get("workload"))
+    if workload not in WORKLOADS:
+        raise UsageError(
+            f"{file} was made by '{workload}', which this gpuctl does not know",
+            hint="upgrade gpuctl to make it again",
+        )
+    prompts = receipt["prompts"]
+    told = {
+        "prompt": prompts.get("user"),
+        "enhanced": prompts.get("enhanced"),
+        "clip_tokens": prompts.get("clip_tokens"),
+        "receipt": receipt.get("details") or {},
+    }
+    formats = tuple(WORKLOADS[workload].FORMATS)
+    folder = settings.path(f"{workload}.output_dir")
+    destination = destinations.plan(out, folder, formats)
+    return Order(workload, receipts.job_input(receipt), destination, {}, told)

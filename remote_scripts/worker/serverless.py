@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
+import inspect
 import os
-import shutil
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from worker.engine import outcome
-from worker.layout import Layout, is_id
-from worker.lines import error_fields
-from worker.report import JobContext
+from worker import claims
+from worker.layout import Layout
+from worker.queue_front import Front, Json, Tell
 
-Json = dict[str, Any]
-
-# A result may be 10 MB (facts/workloads.md §0), and base64 adds a third.
-INLINE_LIMIT_BYTES = 7_000_000
-# Each update costs the SDK a thread and a connection.
-PROGRESS_INTERVAL_S = 0.5
+# A progress update that the SDK still sends from a thread of its own would arrive after the result.
+FLUSH_LIMIT_S = 5.0
+_SENDER = "(_thread_target)"
+_STREAMING: Json = {"event": "loading", "stage": "stream", "message": "", "streams": True}
 
 
 def main(_verb: str, argv: list[str]) -> int:
@@ -36,87 +31,99 @@ def main(_verb: str, argv: list[str]) -> int:
         return 2
     layout, workload = Layout.from_environment(), argv[0]
     os.environ.setdefault("HF_HOME", f"{layout.root}/.cache")
+    claims.forget_old(Path(layout.root) / "jobs")
     sys.argv = [sys.argv[0], *argv[1:]]
-    tell: Callable[[Json, Json], None] = runpod.serverless.progress_update
+    runpod.serverless.start(_configuration(layout, workload, _teller(runpod)))
+    return 0
+
+
+def _configuration(layout: Layout, workload: str, tell: Tell) -> Json:
+    """A handler that yields is streamed; any other answers at its end."""
+    handler = import_module(f"{workload}.handler").handler
+    if inspect.isgeneratorfunction(handler):
+
+        async def stream(job: Json) -> AsyncIterator[Json]:
+            async for piece in stream_beside_loop(layout, workload, job, tell):
+                yield piece
+
+        return {"handler": stream, "return_aggregate_stream": True}
 
     async def handle(job: Json) -> Json:
         return await run_beside_loop(layout, workload, job, tell)
 
-    runpod.serverless.start({"handler": handle})
-    return 0
+    return {"handler": handle}
 
 
-async def run_beside_loop(
-    layout: Layout, workload: str, job: Json, tell: Callable[[Json, Json], None]
-) -> Json:
+def _teller(runpod: Any) -> Tell:
+    """How progress leaves. Where there is no queue (a trial on one's own computer): stderr."""
+    if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
+        tell: Tell = runpod.serverless.progress_update
+        return tell
+
+    def say(job: Json, fields: Json) -> None:
+        sys.stderr.write(f"{job['id']}: {fields}\n")
+
+    return say
+
+
+async def run_beside_loop(layout: Layout, workload: str, job: Json, tell: Tell) -> Json:
     """Runs one job in a thread, so that a cancellation can reach the loop meanwhile."""
     cancelled = threading.Event()
-    front = _Front(layout, job, cancelled, tell)
-    work = asyncio.ensure_future(asyncio.to_thread(front.run, workload))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        cancelled.set()
-        # The GPU is taken until the handler has seen it: the next job must not start before.
-        await asyncio.wait([work])
-        raise
+    front = Front(layout, job, cancelled.is_set, tell)
 
-
-class _Front:
-    """One job: its folder, its artifacts, and what is told on the way."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        job: Json,
-        cancelled: threading.Event,
-        tell: Callable[[Json, Json], None],
-    ) -> None:
-        self._layout, self._job, self._cancelled, self._tell = layout, job, cancelled, tell
-        self._artifacts: list[Json] = []
-        self._told_at = 0.0
-        self._told_stage = ""
-
-    def run(self, workload: str) -> Json:
-        if not is_id(self._job["id"]):
-            return _failed(error_fields("bad_input", f"not a job id: {self._job['id']!r}"))
-        context = JobContext(
-            id=self._job["id"],
-            directory=Path(self._layout.job(self._job["id"])),
-            workspace=Path(self._layout.root),
-            is_cancelled=self._cancelled.is_set,
-        )
-        given = {"id": self._job["id"], "input": self._job["input"]}
-        kind, fields = outcome(workload, given, self._sink, context)
-        if kind == "error":
-            return _failed(fields)
-        result = {"artifacts": self._inlined(), "metrics": fields["metrics"]}
-        if all("data" in artifact for artifact in self._artifacts):
-            shutil.rmtree(context.directory, ignore_errors=True)
+    def run() -> Json:
+        result = front.run(workload)
+        flush()
         return result
 
-    def _sink(self, kind: str, fields: Json) -> None:
-        if kind == "artifact":
-            self._artifacts.append(fields)
-        elif kind in ("progress", "loading") and self._is_due(str(fields.get("stage"))):
-            self._tell(self._job, {"event": kind, **fields})
-
-    def _is_due(self, stage: str) -> bool:
-        now = time.monotonic()
-        if stage == self._told_stage and now - self._told_at < PROGRESS_INTERVAL_S:
-            return False
-        self._told_stage, self._told_at = stage, now
-        return True
-
-    def _inlined(self) -> list[Json]:
-        """The artifacts, with their bytes as base64 `data` as long as all that fits."""
-        if sum(artifact["bytes"] for artifact in self._artifacts) <= INLINE_LIMIT_BYTES:
-            for artifact in self._artifacts:
-                content = Path(artifact["path"]).read_bytes()
-                artifact["data"] = base64.b64encode(content).decode()
-        return self._artifacts
+    return await _awaited(asyncio.ensure_future(asyncio.to_thread(run)), cancelled)
 
 
-def _failed(fields: Json) -> Json:
-    # The platform's `error` is a string; the SDK itself puts JSON there.
-    return {"error": json.dumps(fields)}
+async def stream_beside_loop(
+    layout: Layout, workload: str, job: Json, tell: Tell
+) -> AsyncIterator[Json]:
+    """What happens as it happens, then `{"event": "result", …}` or `{"error": …}`."""
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Json]()
+    cancelled = threading.Event()
+
+    def send(_job: Json, piece: Json) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+    front = Front(layout, job, cancelled.is_set, send, is_streamed=True)
+    tell(job, _STREAMING)
+
+    def run() -> None:
+        result = front.run(workload)
+        flush()
+        send(job, result if "error" in result else {"event": "result", **result})
+
+    work = asyncio.ensure_future(asyncio.to_thread(run))
+    try:
+        while True:
+            piece = await pieces.get()
+            yield piece
+            if "error" in piece or piece["event"] == "result":
+                break
+    finally:
+        await _settled(work, cancelled)
+
+
+async def _awaited(work: asyncio.Future[Json], cancelled: threading.Event) -> Json:
+    try:
+        return await asyncio.shield(work)
+    finally:
+        await _settled(work, cancelled)
+
+
+async def _settled(work: asyncio.Future[Any], cancelled: threading.Event) -> None:
+    """The GPU is taken until the handler has seen its end: the next job must not start before."""
+    if not work.done():
+        cancelled.set()
+        await asyncio.wait([work])
+
+
+def flush() -> None:
+    """Waits until every progress update has left, so that none can follow the result."""
+    for thread in threading.enumerate():
+        if _SENDER in thread.name:
+            thread.join(FLUSH_LIMIT_S)

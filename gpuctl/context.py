@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpuctl import config, resources
 from gpuctl.console import Console
@@ -199,12 +199,15 @@ class Context:
     def need(self, workload: str) -> Need:
         from gpuctl.workloads import WORKLOADS  # noqa: PLC0415  commands that generate have it
 
-        section = {
+        return WORKLOADS[workload].need(self.section(workload))
+
+    def section(self, name: str) -> dict[str, Any]:
+        """The keys of one section of the configuration, without its name."""
+        return {
             key.partition(".")[2]: value.value
             for key, value in self.settings.items()
-            if key.startswith(f"{workload}.")
+            if key.startswith(f"{name}.")
         }
-        return WORKLOADS[workload].need(section)
 
     # What reaches machines.
 

@@ -15,7 +15,7 @@ from gpuctl.services import canary, destinations, interrupts, journal, machines,
 from gpuctl.services.delivery import new_record
 from gpuctl.services.jobs import Tracking
 from gpuctl.services.ulids import new_ulid
-from gpuctl.workloads import flux
+from gpuctl.workloads import WORKLOADS, flux
 
 if TYPE_CHECKING:
     from gpuctl.services.session import Session
@@ -51,15 +51,16 @@ def plan_row(is_tried: bool) -> str:
 
 
 def prove(context: Context, machine: Machine, end: End, old: Machine | None = None) -> Json:
-    """Runs the tiny job on `machine` and gives what it showed; {} when its workload is not ours.
+    """Runs the tiny job on `machine` and gives what it showed; {} when its workload has none.
 
     When it fails, `end` is called, except where the cause is the operator's to remove (a licence,
     a credential, Ctrl-C): then the machine stays and the error says what it costs. `old` is what
     it was to replace, and goes on as it was.
     """
-    if machine.workload != flux.NAME:
+    given = _input(context, machine.workload)
+    if machine.workload is None or given is None:
         return {}
-    record = _record(context, machine)
+    record = _record(context, machine, machine.workload, given)
     tracking = Tracking(record, context.state, context.clock, context.console)
     try:
         result = _run(context, machine, tracking)
@@ -97,7 +98,7 @@ def _say_unreplaced(context: Context, old: Machine) -> None:
 def _run(context: Context, machine: Machine, tracking: Tracking) -> canary.CanaryResult:
     settings = context.settings
     with context.link(machine) as link:
-        link.dial(flux.NAME)
+        link.dial(tracking.record.workload)
         return canary.run(
             link,
             tracking,
@@ -105,6 +106,15 @@ def _run(context: Context, machine: Machine, tracking: Tracking) -> canary.Canar
             limit_s=settings.number("deploy.canary_limit_s"),
             reconnect_limit_s=settings.number("ssh.reconnect_limit_s"),
         )
+
+
+def _input(context: Context, workload: str | None) -> Json | None:
+    """The smallest real job of the workload; None where it is tried in another way."""
+    if workload == flux.NAME:
+        return _request(context).to_input()
+    if workload is None or workload not in WORKLOADS:
+        return None
+    return WORKLOADS[workload].canary_input(context.section(workload))
 
 
 def _request(context: Context) -> flux.Request:
@@ -123,15 +133,15 @@ def _request(context: Context) -> flux.Request:
     return flux.resolve(choices, tables(context))
 
 
-def _record(context: Context, machine: Machine) -> JobRecord:
+def _record(context: Context, machine: Machine, workload: str, given: Json) -> JobRecord:
     return new_record(
         new_ulid(),
-        flux.NAME,
-        _request(context).to_input(),
-        destinations.Destination(context.settings.path("flux.output_dir")),
+        workload,
+        given,
+        destinations.Destination(context.settings.path(f"{workload}.output_dir")),
         machine,
         target=targets.name_for(machine),
-        context={"prompt": PROMPT, "canary": True},
+        context={"prompt": given.get("prompt") or given.get("text"), "canary": True},
         now=context.clock.now(),
     )
 

@@ -55,11 +55,11 @@ class Box:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_workspace()
         (self.home / ".bashrc").write_text("PS1='root@pod:\\w# '\n", encoding="utf-8")
-        _program(self.programs / "nvidia-smi", nvidia_smi(gpu_id, gpu_count))
+        program(self.programs / "nvidia-smi", nvidia_smi(gpu_id, gpu_count))
         if not _is_on_path("python3"):
-            _program(self.programs / "python3", f'exec {shlex.quote(sys.executable)} "$@"\n')
+            program(self.programs / "python3", f'exec {shlex.quote(sys.executable)} "$@"\n')
         self.full_programs.mkdir(exist_ok=True)
-        _program(self.full_programs / "cat", CAT_ON_A_FULL_DISK)
+        program(self.full_programs / "cat", CAT_ON_A_FULL_DISK)
 
     def wipe(self, *, keep_workspace: bool) -> None:
         """The container disk is lost at a stop; a mounted workspace stays."""
@@ -97,13 +97,17 @@ class Box:
 
 
 def nvidia_smi(gpu_id: str | None, gpu_count: int) -> str:
-    """The script behind `nvidia-smi -L` and `--query-gpu=… --format=csv,noheader,nounits`."""
+    """The script behind `nvidia-smi` for a card of the catalogue."""
     gpu = catalog.GPU_BY_ID.get(gpu_id or "")
     if gpu is None or gpu_count == 0:
         return "echo 'No devices were found'\nexit 6\n"
-    memory_mib = gpu.memory_gb * 1024
+    return card(gpu.id, gpu.memory_gb * 1024, gpu_count)
+
+
+def card(gpu_name: str, memory_mib: int, gpu_count: int, compute_cap: str = "8.9") -> str:
+    """Answers -L and `--query-gpu=… --format=csv,noheader,nounits` for these cards."""
     numbers = " ".join(str(index) for index in range(gpu_count))
-    name = shlex.quote(gpu.id)
+    name = shlex.quote(gpu_name)
     return f"""uuid() {{ printf 'GPU-00000000-0000-4000-8000-%012d' "$1"; }}
 value() {{
   case "$1" in
@@ -116,7 +120,7 @@ value() {{
     utilization.gpu|utilization.memory) printf '0' ;;
     driver_version) printf '570.86.15' ;;
     temperature.gpu) printf '35' ;;
-    compute_cap) printf '8.9' ;;
+    compute_cap) printf '{compute_cap}' ;;
     *) printf '[N/A]' ;;
   esac
 }}
@@ -138,7 +142,8 @@ done
 """
 
 
-def _program(path: Path, script: str) -> None:
+def program(path: Path, script: str) -> None:
+    """A shell script on the PATH of the machine."""
     path.write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
     path.chmod(0o755)
 

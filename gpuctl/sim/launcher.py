@@ -52,7 +52,7 @@ def ensure(folder: Path, *, settings: Mapping[str, str] = NO_SETTINGS) -> Simula
     found = running(folder)
     if found is not None:
         return found
-    with _locked(folder):
+    with locked(folder):
         found = running(folder)
         return found or _start(folder.resolve(), settings)
 
@@ -96,7 +96,7 @@ def stop(folder: Path) -> bool:
 
 def reset(folder: Path) -> None:
     """Stops, and forgets every pod, volume, key and fault."""
-    with _locked(folder):
+    with locked(folder):
         stop(folder)
         if (folder / SIM_FILE).exists():  # never a folder that is not a simulator's
             shutil.rmtree(folder)
@@ -180,7 +180,7 @@ def _reap(pid: int) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One starter at a time. The lock file stands beside the folder, which may be removed."""
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -45,8 +45,11 @@ class Hooks:
 class SshServer:
     """Listens from construction on, at `port` on 127.0.0.1, until `close`."""
 
-    def __init__(self, box: Box, authorized: Iterable[str], hooks: Hooks) -> None:
+    def __init__(
+        self, box: Box, authorized: Iterable[str], hooks: Hooks, user: str = "root"
+    ) -> None:
         self._box = box
+        self.user = user
         self._hooks = hooks
         self._authorized = {tuple(line.split()[:2]) for line in authorized if line.strip()}
         self._host_key = new_host_key()
@@ -68,6 +71,11 @@ class SshServer:
         self._listener.close()
         for transport in transports:
             transport.close()
+
+    @property
+    def host_key(self) -> str:
+        """`<type> <base64>`, as a known_hosts file has it."""
+        return f"{self._host_key.get_name()} {self._host_key.get_base64()}"
 
     def is_authorized(self, key: paramiko.PKey) -> bool:
         return (key.get_name(), key.get_base64()) in self._authorized
@@ -140,7 +148,7 @@ class _Connection(paramiko.ServerInterface):
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        if username == "root" and self._server.is_authorized(key):
+        if username == self._server.user and self._server.is_authorized(key):
             return common.AUTH_SUCCESSFUL
         return common.AUTH_FAILED
 

@@ -17,7 +17,14 @@ from gpuctl.services.session import Session
 from gpuctl.workloads import WORKLOADS
 
 OVER = ("done", "failed", "cancelled")
-_JOBS = 'ls -- "$W/jobs" 2>/dev/null; :'
+# The workload of each job that ever was there, once; "" for a request that cannot be read.
+_WORKLOADS = """\
+for d in "$W"/jobs/*/; do
+  [ -d "$d" ] || continue
+  w=$(grep -o '"workload": *"[a-z0-9_]*"' "$d/request.json" 2>/dev/null | head -n 1)
+  w=${w%'"'}; echo "${w##*'"'}"
+done | sort -u
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,13 @@ class Drain:
 
     def _drained(self, link: MachineLink) -> Drained:
         until = self.session.clock.now() + self.limit_s
-        if not has_jobs(link.open(), self.workspace):
+        found = workloads_with_jobs(link.open(), self.workspace)
+        if not found:
             return Drained()
-        over, running = survey(link.runner, self.workloads, self._record)
+        # Asking sends a workload's scripts there: those that have no job are not asked.
+        is_clear = found <= set(self.workloads)
+        asked = sorted(found) if is_clear else self.workloads
+        over, running = survey(link.runner, asked, self._record)
         saved: list[str] = []
         left = []
         for job in over:
@@ -160,18 +171,18 @@ class Drain:
         return found if found.id == job_id else None
 
 
-def has_jobs(shell: Shell, workspace: str | None) -> bool:
-    """Whether anything was ever sent there; asking the worker would first send its scripts.
+def workloads_with_jobs(shell: Shell, workspace: str | None) -> set[str]:
+    """Whose jobs were ever sent there; "" stands for one that cannot be told.
 
     Raises ConnectionFailed, GpuctlError: no answer must not pass for "nothing".
     """
-    completed = shell.run(with_workspace(workspace, _JOBS))
+    completed = shell.run(with_workspace(workspace, _WORKLOADS))
     if completed.exit_code == LOST:
         raise ConnectionFailed("the connection was lost before the machine answered")
     if completed.exit_code != 0:
         said = completed.stderr.strip() or f"exit code {completed.exit_code}"
         raise GpuctlError(f"its jobs cannot be listed: {said}")
-    return bool(completed.stdout.strip())
+    return set(completed.stdout.splitlines())
 
 
 def survey(

@@ -68,11 +68,15 @@ class Fields:
             raise self._wrong(key, f"a number from {low:g} to {high:g}")
         return float(value)
 
-    def flag(self, key: str) -> bool:
-        """True or false; false when absent or null."""
+    def value(self, key: str) -> object:
+        """Whatever stands there; None when absent."""
+        return self._document.get(key)
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """True or false; `default` when absent or null."""
         value = self._document.get(key)
         if value is None:
-            return False
+            return default
         if not isinstance(value, bool):
             raise self._wrong(key, "true or false")
         return value

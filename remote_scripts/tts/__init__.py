@@ -1,0 +1,1 @@
+"""Speech in a cloned voice with IndexTTS, or its simulation."""

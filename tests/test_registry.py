@@ -15,6 +15,7 @@ from gpuctl.config_files import defaults
 from gpuctl.errors import EXIT_CODES, GpuctlError
 from gpuctl.providers import PROVIDERS
 from gpuctl.workloads import WORKLOADS
+from gpuctl.workloads.base import Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = defaults(resources.bundled("config_defaults.yaml"), None)
@@ -22,21 +23,43 @@ SECTIONS = defaults(resources.bundled("config_defaults.yaml"), None)
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_has_its_handler_pins_defaults_command_and_line_in_the_readme(name: str) -> None:
+    workload = WORKLOADS[name]
     folder = resources.bundled("remote_scripts") / name
-    assert (folder / "handler.py").is_file()
+    assert (folder / "handler.py").is_file() or (folder / "service.py").is_file()
     pins = [
         line
         for line in (folder / "requirements.txt").read_text().splitlines()
-        if line.strip() and not line.startswith("#")
+        if line.strip() and not line.startswith(("#", "-"))
     ]
     assert pins
-    assert all("==" in pin for pin in pins), "every requirement of a worker is pinned"
-    assert {"image", "vram_gb", "disk_gb", "volume_gb"} <= set(SECTIONS[name])
-    assert name in COMMANDS
-    assert f"`gpuctl {name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
-    need = WORKLOADS[name].need(SECTIONS[name])
+    assert all("==" in pin or " @ " in pin for pin in pins), "every requirement is pinned"
+    assert {"image", "vram_gb", "disk_gb", "volume_gb", "output_dir", "open"} <= set(SECTIONS[name])
+    assert workload.COMMAND in COMMANDS
+    assert f"`gpuctl {workload.COMMAND}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    need = workload.need(SECTIONS[name])
     assert need.vram_gb > 0
     assert "22/tcp" in need.ports
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_has_every_member_of_the_contract(name: str) -> None:
+    workload = WORKLOADS[name]
+    members = {
+        member for member in [*vars(Workload), *Workload.__annotations__] if member[0] != "_"
+    }
+    assert {member for member in members if not hasattr(workload, member)} == set()
+    assert name == workload.NAME
+    assert workload.TITLE
+    assert workload.PLACE in ("machine", "endpoint", "service")
+    assert workload.FORMATS
+    checked = (ROOT / "gpuctl/workloads/__init__.py").read_text(encoding="utf-8")
+    assert f"import {name}" in checked or f", {name}" in checked, "mypy holds it to the protocol"
+
+
+def test_an_unknown_workload_is_not_in_the_registry() -> None:
+    assert "os" not in WORKLOADS
+    with pytest.raises(KeyError):
+        WORKLOADS["base"]
 
 
 def test_the_contracts_name_every_provider() -> None:

@@ -80,10 +80,13 @@ def bind(sink: Sink, job: JobContext) -> Iterator[JobContext]:
         _bound.remove(entry)
 
 
-def progress(stage: str, done: float, total: float | None = None) -> None:
-    """`done` of `total` units of `stage`. Raises Cancelled when the operator asked for it."""
+def progress(stage: str, done: float, total: float | None = None, **fields: Any) -> None:
+    """`done` of `total` units of `stage`, and what else is worth showing (a preview).
+
+    Raises Cancelled when the operator asked for it.
+    """
     check_cancelled()
-    _emit("progress", {"stage": stage, "done": done, "total": total})
+    _emit("progress", {**fields, "stage": stage, "done": done, "total": total})
 
 
 def loading(

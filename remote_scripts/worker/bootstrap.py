@@ -21,6 +21,7 @@ KEPT = ("torch", "torchvision", "torchaudio")
 LAST_LINES = 12
 MESSAGE_INTERVAL_S = 0.25
 REMEDY = "read the lines above; the next job takes up where this one stopped"
+ANSWER = "python="
 NO_VENV_REMEDY = "install the system's venv package (Debian: apt-get install python3-venv)"
 VERSIONS = (
     "import importlib.metadata as m, sys\n"
@@ -46,6 +47,8 @@ class Bootstrap:
 
     def python_for(self, given: dict[str, Any]) -> str:
         """The interpreter for a job with this input, made ready. Raises BootstrapFailed."""
+        if script := self._setup_script(given):
+            return self._set_up(script)
         requirements = self._requirements(given)
         if not requirements:
             return sys.executable
@@ -65,12 +68,25 @@ class Bootstrap:
             os.killpg(process.pid, signal.SIGKILL)
 
     def _requirements(self, given: dict[str, Any]) -> Path | None:
+        return self._file_named("REQUIREMENTS", given)
+
+    def _setup_script(self, given: dict[str, Any]) -> Path | None:
+        return self._file_named("SETUP", given)
+
+    def _file_named(self, attribute: str, given: dict[str, Any]) -> Path | None:
         module = self._handler()
-        name = getattr(module, "REQUIREMENTS", None)
+        name = getattr(module, attribute, None)
         needs_venv = getattr(module, "needs_venv", _needs_venv)
         if not name or not needs_venv(given):
             return None
         return Path(SCRIPTS) / self._workload / str(name)
+
+    def _set_up(self, script: Path) -> str:
+        """Runs a workload's own script; its last line is `python=PATH`."""
+        said = self._run("setup", ["bash", str(script)], REMEDY)
+        if not said or not said[-1].startswith(ANSWER):
+            raise BootstrapFailed("\n".join([f"{script.name} named no Python:", *said]))
+        return said[-1].removeprefix(ANSWER)
 
     def _handler(self) -> ModuleType | None:
         try:
@@ -101,7 +117,8 @@ class Bootstrap:
         found = subprocess.run([python, "-c", VERSIONS, *KEPT], capture_output=True, text=True)
         return found.stdout
 
-    def _run(self, stage: str, argv: list[str], remedy: str) -> None:
+    def _run(self, stage: str, argv: list[str], remedy: str) -> list[str]:
+        """The last lines that it said."""
         self._stop_when_killed()
         last: deque[str] = deque(maxlen=LAST_LINES)
         told_at = 0.0
@@ -114,18 +131,25 @@ class Bootstrap:
             text=True,
             errors="replace",
             cwd=f"{SCRIPTS}/{self._workload}",
-            env={**os.environ, "PIP_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "GPUCTL_WORKSPACE": self._layout.root,
+                "PIP_CACHE_DIR": cache,
+                "PYTHONUNBUFFERED": "1",
+            },
             start_new_session=True,
         )
         with self._process as process:
             for line in process.stdout or ():
                 last.append(line.rstrip())
-                if time.monotonic() - told_at >= MESSAGE_INTERVAL_S:
+                is_answer = line.startswith(ANSWER)
+                if not is_answer and time.monotonic() - told_at >= MESSAGE_INTERVAL_S:
                     told_at = time.monotonic()
                     self._tell(stage, line.strip())
         self._stop_when_killed()
         if process.returncode:
             raise BootstrapFailed("\n".join([f"{stage} failed:", *last]), remedy)
+        return list(last)
 
     def _stop_when_killed(self) -> None:
         if self._is_killed:

@@ -159,3 +159,18 @@ def test_a_daemon_that_dies_during_the_set_up_queues_the_job_again(
     kill(pid)
     assert events(follower)[-1]["event"] == "done"
     assert worker.runs() == ["J1"]
+
+
+def test_a_workload_may_bring_its_own_set_up_which_names_the_python(worker: Worker) -> None:
+    require(worker, "", 'SETUP = "setup.sh"')
+    script = worker.scripts / "toy/setup.sh"
+    script.write_text('echo "making it in $GPUCTL_WORKSPACE" >&2\necho python=/usr/bin/python3\n')
+    found = worker.run("J1")
+    said = [event["message"] for event in found if event.get("stage") == "setup"]
+    assert said == [f"making it in {worker.workspace}"]
+    assert worker.status()["engine_python"] == "/usr/bin/python3"
+    script.write_text("echo 'no network' >&2\nexit 1\n")
+    final = worker.run("J2")[-1]
+    assert (final["code"], "no network" in final["message"]) == ("bootstrap_failed", True)
+    script.write_text("true\n")
+    assert "named no Python" in worker.run("J3")[-1]["message"]

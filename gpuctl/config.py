@@ -59,6 +59,11 @@ OTHER_NAMES: dict[str, str] = {
     "AWS_SECRET_ACCESS_KEY": "aws.secret_access_key",
     "AWS_SESSION_TOKEN": "aws.session_token",
     "AWS_ENDPOINT_URL": "aws.endpoint_url",
+    "EC2_REGION": "ec2.region",
+    "EC2_INSTANCE_TYPE": "ec2.types",
+    "EC2_AMI_ID": "ec2.ami_parameter",
+    "EC2_SSH_USER": "ec2.user",
+    "EC2_SUBNET_ID": "ec2.subnet_id",
 }
 
 
@@ -89,6 +94,12 @@ class Settings:
     def without(self, keys: Sequence[str], origin: str) -> Settings:
         """The same settings with these keys unset, and `origin` to say why."""
         return Settings(self._values | {key: Value(None, origin) for key in keys}, self._tables)
+
+    def with_default(self, key: str, value: Any, origin: str) -> Settings:
+        """The same settings, with `value` where nobody has set `key`."""
+        if self._values[key].value is not None:
+            return self
+        return Settings(self._values | {key: Value(value, origin)}, self._tables)
 
     def items(self) -> list[tuple[str, Value]]:
         return list(self._values.items())

@@ -13,8 +13,10 @@ from gpuctl.console import Console
 from gpuctl.models import Need, Secret
 
 if TYPE_CHECKING:
+    from gpuctl.clients.aws_sts import AwsAccess
     from gpuctl.models import Machine
     from gpuctl.providers.base import Provider
+    from gpuctl.providers.ec2 import Ec2Provider
     from gpuctl.providers.ec2_account import Ec2Account
     from gpuctl.providers.runpod_account import RunpodAccount
     from gpuctl.remote.base import Shell
@@ -147,7 +149,7 @@ class Context:
         )
 
     def provider(self, name: str = "runpod") -> Provider:
-        return self._providers[name]
+        return self.ec2 if name == "ec2" else self._providers[name]
 
     @cached_property
     def _providers(self) -> Mapping[str, Provider]:
@@ -176,25 +178,27 @@ class Context:
         return RunpodAccount(provider.api)
 
     def aws_regions(self) -> list[Ec2Account]:
-        """Where instances and disks may bill; [] without credentials for AWS.
+        """Where instances and disks may bill; [] without credentials for AWS."""
+        from gpuctl.services import aws  # noqa: PLC0415  only for money
 
-        The simulator has no AWS: with --sim only one on this computer is asked.
-        """
-        from urllib.parse import urlsplit  # noqa: PLC0415  only for money
+        return aws.accounts(self.settings, self.state, self.sim_folder if self.is_sim else None)
 
-        from gpuctl.clients.ec2_api import Ec2Api  # noqa: PLC0415  only for money
-        from gpuctl.clients.http import is_loopback  # noqa: PLC0415  likewise
-        from gpuctl.providers.ec2_account import Ec2Account  # noqa: PLC0415  likewise
-        from gpuctl.services import credentials  # noqa: PLC0415  likewise
+    @cached_property
+    def aws_access(self) -> AwsAccess:
+        """How AWS is reached. With --sim: the simulated one, started when there is none."""
+        from gpuctl.services import aws  # noqa: PLC0415  only for EC2
 
-        values = credentials.Values(self.settings)
-        access = credentials.aws_access(values)
-        is_here = is_loopback(urlsplit(access.endpoint_url or "").hostname)
-        if not credentials.has_aws(values) or (self.is_sim and not is_here):
-            return []
-        regions = self.settings.strings("aws.regions") or (access.region or "us-east-1",)
-        timeout_s = self.settings.number("runpod.timeout_s")
-        return [Ec2Account(Ec2Api(access, region, timeout_s)) for region in regions]
+        if not self.is_sim:
+            return aws.access(self.settings)
+        _ = self.simulator  # its folder is the simulated AWS's too
+        return aws.simulated_access(self.settings, self.sim_folder)
+
+    @cached_property
+    def ec2(self) -> Ec2Provider:
+        """EC2 in every region where instances of ours may be."""
+        from gpuctl.services import aws  # noqa: PLC0415  only for EC2
+
+        return aws.provider(self.settings, self.state, self.aws_access)
 
     def need(self, workload: str) -> Need:
         from gpuctl.workloads import WORKLOADS  # noqa: PLC0415  commands that generate have it
@@ -215,6 +219,20 @@ class Context:
         from gpuctl.services.session import Session  # noqa: PLC0415  only for those who need it
 
         return Session(self.provider(provider), self.state, self.clock, self.console)
+
+    def sessions(self) -> list[Session]:
+        """One for every provider that may have machines of ours: EC2 only once it was used."""
+        used = {machine.provider for machine in self.state.machines()}
+        used |= {intent.provider for intent in self.state.unresolved()}
+        return [self.session(), *([self.session("ec2")] if "ec2" in used else [])]
+
+    def session_of(self, machine: Machine) -> Session:
+        return self.session("ec2" if machine.provider == "ec2" else "runpod")
+
+    def session_for(self, name: str) -> Session:
+        """That of the machine called `name`, as far as this computer remembers it."""
+        known = self.state.machine(name)
+        return self.session_of(known) if known else self.session()
 
     def connector(self) -> Connector:
         from gpuctl.services.connections import Connector, SshOptions  # noqa: PLC0415  likewise

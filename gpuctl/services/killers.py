@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpuctl.errors import ConfigError
 from gpuctl.models import Json, Machine
+from gpuctl.providers import ec2
 from gpuctl.remote.watchdog import Reading
 from gpuctl.services import durations, leases, reaper_timer
 from gpuctl.services.asking import ask_all
@@ -122,7 +123,7 @@ def guarded(
             reading = answers.found.get(machine.id) or Reading(failure.message if failure else "?")
             lease = held[machine.id]
             assert lease is not None
-            killers = tuple(k for k in (_watchdog(lease, reading), reaper) if k)
+            killers = tuple(k for k in (_on_it(machine, lease, reading), reaper) if k)
         found[machine.id] = Guarded(machine, held[machine.id], killers)
     return found
 
@@ -174,9 +175,11 @@ def _question(read: Callable[[Machine], Reading], machine: Machine) -> Callable[
     return lambda: read(machine)
 
 
-def _watchdog(lease: Lease, reading: Reading) -> Killer:
+def _on_it(machine: Machine, lease: Lease, reading: Reading) -> Killer:
+    """The killer on the machine: a pod's watchdog, or the timer of an instance."""
     why = reading.why
     if why is None and reading.serial != lease.serial:
         why = "it holds another deadline"
     said = (reading.details or {}).get("status")
-    return Killer("watchdog", why, said if isinstance(said, dict) else None)
+    name = "timer" if machine.provider == ec2.NAME else "watchdog"
+    return Killer(name, why, said if isinstance(said, dict) else None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from gpuctl.errors import ConnectionFailed, GpuctlError
 from gpuctl.models import Machine
+from gpuctl.providers import ec2
 from gpuctl.remote import watchdog
 from gpuctl.remote.base import Shell
 from gpuctl.remote.watchdog import Reading
-from gpuctl.services import leases
+from gpuctl.services import ec2_timer, leases
 from gpuctl.services.connections import Connector
+from gpuctl.services.leases import Lease
 from gpuctl.services.session import Session
 
 
@@ -24,6 +26,8 @@ def arm(
         return None
     sent = lease.for_machine(session.clock.now())
     try:
+        if machine.provider == ec2.NAME:
+            return ec2_timer.arm(session, shell, machine, lease)
         return watchdog.arm(shell, machine.id, sent, workspace=workspace)
     except ConnectionFailed:
         raise
@@ -61,6 +65,8 @@ def ensured(
     lease = leases.of(session, machine)
     try:
         with connector.connect(machine) as shell:
+            if machine.provider == ec2.NAME:
+                return _timer(session, shell, machine, lease)
             found = watchdog.read(shell, machine.id, workspace=workspace)
             is_current = found.why is None and lease is not None and found.serial == lease.serial
             if is_current:
@@ -68,3 +74,10 @@ def ensured(
             return arm(session, shell, machine, workspace=workspace) or found
     except GpuctlError as error:
         return Reading(f"it could not be asked: {error.message}")
+
+
+def _timer(session: Session, shell: Shell, machine: Machine, lease: Lease | None) -> Reading:
+    """An instance has a shutdown that waits in place of a watchdog."""
+    if lease is None or lease.is_waived:
+        return Reading("there is no lease")
+    return ec2_timer.ensured(session, shell, machine, lease)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _VALUED = ("-e", "--env", "--name", "--gpus", "--network", "--restart", "--shm-s
 
 
 def main(argv: list[str]) -> int:
-    verbs = {
+    verbs: dict[str, Callable[[list[str]], int]] = {
         "info": lambda _: 0,
         "login": _login,
         "pull": _pull,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from gpuctl.models import Json
 from gpuctl.sim.store import write_json
 
 FILE = "ec2-faults.json"
@@ -44,7 +45,7 @@ def take(folder: Path, kind: str, where: str = "") -> str | None:
     return None
 
 
-def _read(folder: Path) -> list[dict[str, object]]:
+def _read(folder: Path) -> list[Json]:
     try:
         found = json.loads((folder / FILE).read_bytes())
     except (OSError, ValueError):
@@ -52,5 +53,5 @@ def _read(folder: Path) -> list[dict[str, object]]:
     return list(found["faults"])
 
 
-def _write(folder: Path, faults: list[dict[str, object]]) -> None:
+def _write(folder: Path, faults: list[Json]) -> None:
     write_json(folder / FILE, {"faults": faults})

@@ -142,11 +142,12 @@ def _parameter(real: Callable[..., Any]) -> Callable[..., Any]:
         if not is_image or "ubuntu" not in name:
             return real(self, name)
         from moto.ec2.models import ec2_backends  # noqa: PLC0415  see import_moto
-        from moto.ssm.models import Parameter  # noqa: PLC0415
+        from moto.ssm import models  # noqa: PLC0415
 
+        kind: Any = models.Parameter
         images = ec2_backends[ACCOUNT][self.region_name].describe_images()
         linux = [each for each in images if each.platform is None]
-        return Parameter(
+        return kind(
             ACCOUNT,
             name,
             str((linux or images)[0].id),

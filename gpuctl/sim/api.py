@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from gpuctl.sim import bodies
 from gpuctl.sim.billing import billing_routes
 from gpuctl.sim.catalog_api import catalog_routes
 from gpuctl.sim.log_stream import log_endpoint
+from gpuctl.sim.logs import PodLog
 from gpuctl.sim.problems import NO_CAPACITY, Problem
 from gpuctl.sim.world import World
 
@@ -29,11 +31,27 @@ def v2_routes(world: World, is_closing: Callable[[], bool]) -> list[BaseRoute]:
         *_endpoint_routes(world),
         *billing_routes(world.ledger, world.observe),
         *catalog_routes(),
-        Route("/v2/pods/{id}/logs", log_endpoint(world, is_closing)),
+        Route("/v2/pods/{id}/logs", log_endpoint(_pod_log(world), is_closing)),
+        Route(
+            "/v2/serverless/{id}/workers/{worker}/logs",
+            log_endpoint(_worker_log(world), is_closing),
+        ),
         _route("/v2/account/ssh-keys", "GET", lambda _id, _body: _ok({"keys": world.keys})),
         _route("/v2/account/ssh-keys", "PUT", lambda _id, body: _put_keys(world, body)),
     ]
     return _joined([*routes, Route("/v2/openapi.json", _openapi(routes))])
+
+
+def _pod_log(world: World) -> Callable[[Request], PodLog]:
+    return lambda request: world.pods.log(request.path_params["id"])
+
+
+def _worker_log(world: World) -> Callable[[Request], PodLog]:
+    def find(request: Request) -> PodLog:
+        served = world.endpoints.served(request.path_params["id"])
+        return served.workers.log(request.path_params["worker"])
+
+    return find
 
 
 def _pod_routes(world: World) -> list[BaseRoute]:
@@ -95,7 +113,18 @@ def _endpoint_routes(world: World) -> list[BaseRoute]:
         _route(one, "GET", lambda endpoint_id, _body: _ok(endpoints.get(endpoint_id))),
         _route(one, "PATCH", lambda endpoint_id, body: _ok(endpoints.update(endpoint_id, body))),
         _route(one, "DELETE", delete),
+        _route(f"{one}/workers", "GET", lambda endpoint_id, _body: _workers(world, endpoint_id)),
+        _route(
+            f"{one}/releases",
+            "GET",
+            lambda endpoint_id, _body: _ok(endpoints.listed_releases(endpoint_id)),
+        ),
     ]
+
+
+def _workers(world: World, endpoint_id: str) -> Response:
+    served = world.endpoints.served(endpoint_id)
+    return _ok(served.workers.listed(served.version, time.time()))
 
 
 def _create_pod(world: World, body: Any) -> Response:

@@ -26,11 +26,16 @@ FAULT_KINDS: dict[str, str] = {
     "crash-loop": "a pod runs, but its container ends and starts again and again",
     "platform-stop": "running pods are stopped at once by the platform; value = only this pod id",
     "vanish": "running pods are gone at once; value = only this pod id",
+    "worker-killed": "a worker is killed in the middle of a job, which another is given",
+    "worker-crash-loop": "workers end when they start, again and again, until cleared",
+    "no-workers": "no GPU is free for workers, until cleared",
+    "job-rate-limit": "a request of the job API is answered 429",
+    "run-500": "a job is queued, but the answer is a 500",
     "lock": "running pods are locked at once; value = only this pod id",
 }
 
 IMMEDIATE = frozenset({"new-address", "platform-stop", "vanish", "lock"})
 """Faults that strike what is there when they are asked for; they do not wait."""
 
-LASTING = frozenset({"disk-full"})
+LASTING = frozenset({"disk-full", "worker-crash-loop", "no-workers"})
 """Faults that stay until they are cleared when no count is given."""

@@ -14,7 +14,6 @@ from starlette.responses import Response, StreamingResponse
 from gpuctl.sim import clock
 from gpuctl.sim.logs import Line, PodLog
 from gpuctl.sim.problems import Problem
-from gpuctl.sim.world import World
 
 POLL_S = 0.05
 KEEP_ALIVE_S = 15.0
@@ -33,10 +32,10 @@ class Wanted:
 
 
 def log_endpoint(
-    world: World, is_closing: Callable[[], bool]
+    find: Callable[[Request], PodLog], is_closing: Callable[[], bool]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        log = world.pods.log(request.path_params["id"])
+        log = find(request)
         lines = _stream(log, _wanted(request), is_closing)
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(lines, media_type="text/event-stream", headers=headers)

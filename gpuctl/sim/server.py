@@ -22,6 +22,8 @@ from gpuctl.sim.admin import admin_routes
 from gpuctl.sim.api import v2_routes
 from gpuctl.sim.gate import Gate, problem_response
 from gpuctl.sim.problems import Problem
+from gpuctl.sim.queue_api import JobApi
+from gpuctl.sim.queue_worker_api import WorkerApi
 from gpuctl.sim.store import SIM_FILE, read_json, write_json
 from gpuctl.sim.world import World
 
@@ -54,11 +56,13 @@ class Simulator:
 
     def run(self) -> None:
         self._world.pods.resume()
+        self._world.endpoints.run()
         threading.Thread(target=self._watch, daemon=True).start()
         write_json(
             self._folder / SIM_FILE, {"port": self._port, "token": self._token, "pid": os.getpid()}
         )
         self._server.run(sockets=[self._socket])
+        self._world.endpoints.close()
         self._world.pods.close()
         self._world.save()
 
@@ -66,6 +70,8 @@ class Simulator:
         routes = [
             *v2_routes(self._world, lambda: self._server.should_exit),
             *admin_routes(self._world, self._shut_down),
+            *JobApi(self._world.endpoints, self._world.faults, self._is_closing).routes(),
+            *WorkerApi(self._world.endpoints, self._is_closing).routes(),
         ]
         app = Starlette(
             routes=routes,
@@ -76,6 +82,9 @@ class Simulator:
     def _touch(self) -> None:
         self._last_request = time.monotonic()
 
+    def _is_closing(self) -> bool:
+        return self._server.should_exit
+
     def _shut_down(self) -> None:
         self._server.should_exit = True
 
@@ -84,7 +93,8 @@ class Simulator:
         while not self._server.should_exit:
             time.sleep(WATCH_S)
             quiet_s = time.monotonic() - self._last_request
-            idle = quiet_s > self._idle_stop_s and self._world.pods.running_count() == 0
+            running = self._world.pods.running_count() + self._world.endpoints.running_count()
+            idle = quiet_s > self._idle_stop_s and running == 0
             if idle or quiet_s > FORGOTTEN_S or not self._folder.is_dir():
                 self._shut_down()
 

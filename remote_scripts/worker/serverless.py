@@ -24,6 +24,8 @@ _STREAMING: Json = {"event": "loading", "stage": "stream", "message": "", "strea
 
 def main(_verb: str, argv: list[str]) -> int:
     """`serverless WORKLOAD [--rp_…]`: hands the process over to the SDK."""
+    # Its own default repeats every result, base64 and all, in the log.
+    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
     import runpod  # type: ignore[import-untyped]  # the machine's own; 1.4 s
 
     if not argv:

@@ -20,7 +20,8 @@ NOT_SHIPPED = 75
 NO_PYTHON = 76
 
 _NOT_SHIPPED_MARK = "gpuctl: these scripts are not here yet"
-_LEFT_OUT = frozenset({"__pycache__", "tests"})
+# `models`: weights that an image is built with; a machine has its own.
+_LEFT_OUT = frozenset({"__pycache__", "tests", "models"})
 # 1980: tar warns of anything that looks older.
 _MTIME = 315_532_800
 

@@ -14,6 +14,7 @@ from gpuctl.models import Need, Secret
 
 if TYPE_CHECKING:
     from gpuctl.clients.aws_sts import AwsAccess
+    from gpuctl.images.engines import Engine
     from gpuctl.models import Machine
     from gpuctl.providers.base import Provider
     from gpuctl.providers.ec2 import Ec2Provider
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gpuctl.providers.runpod_account import RunpodAccount
     from gpuctl.remote.base import Shell
     from gpuctl.services.connections import Connector
+    from gpuctl.services.image_access import Access
     from gpuctl.services.links import MachineLink
     from gpuctl.services.session import Session
     from gpuctl.services.waiting import Clock
@@ -118,6 +120,7 @@ class Context:
         if self.is_sim:
             # The configured pod, volume and places are the account's, not the simulator's.
             settings = settings.without(_OF_THE_ACCOUNT, "not in the simulator")
+            settings = settings.with_default("dockerhub.username", "simulated", "the simulator")
         return settings
 
     @cached_property
@@ -212,6 +215,33 @@ class Context:
             for key, value in self.settings.items()
             if key.startswith(f"{name}.")
         }
+
+    # What holds images.
+
+    def registries(self) -> Access:
+        """The registries of images; in the simulator its own stands for all of them."""
+        from gpuctl.clients.registry_api import Credentials  # noqa: PLC0415  only for images
+        from gpuctl.services import image_access  # noqa: PLC0415  likewise
+
+        mirror = None
+        if self.is_sim:
+            password = self.simulator.registry_password
+            self.console.redact.learn(password)
+            account = Credentials("simulator", password)
+            mirror = image_access.Mirror(self.simulator.registry_url, account)
+        return image_access.access(self.settings, mirror)
+
+    def container_engine(self) -> Engine:
+        """What builds images here. Raises MissingDependency; the simulator needs nothing."""
+        if self.is_sim:
+            from gpuctl.images.simulated import SimulatedEngine  # noqa: PLC0415  only for images
+
+            return SimulatedEngine(
+                self.state_folder / "images", lambda ref: self.registries().registry(ref)
+            )
+        from gpuctl.images import detection  # noqa: PLC0415  only for images
+
+        return detection.engine(self.settings.text("images.engine"))
 
     # What reaches machines.
 

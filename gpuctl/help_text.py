@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("datacenters", "List places and what each has in stock."),
         ("volumes", "List, make, grow and delete network volumes."),
     ),
+    "Images": (
+        ("build", "Build the container image of a workload."),
+        ("push", "Push it to its registry, and record its digest."),
+        ("image", "Look at an image without pulling it: inspect, list."),
+    ),
     "Money": (
         ("lease", "Show and extend the deadlines of machines."),
         ("reap", "End what is past its deadline; --install calls it by a timer."),

@@ -35,12 +35,15 @@ NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Simulator:
-    """A running simulator. `api_url` takes the place of RunPod's v2 address."""
+    """A running simulator. `api_url` takes the place of RunPod's v2 address, `registry_url` that
+    of every image registry; `registry_password` is what a push to it needs."""
 
     api_url: str
     api_key: Secret
     pid: int
     folder: Path
+    registry_url: str
+    registry_password: Secret
 
 
 def ensure(folder: Path, *, settings: Mapping[str, str] = NO_SETTINGS) -> Simulator:
@@ -68,6 +71,8 @@ def running(folder: Path) -> Simulator | None:
         api_key=Secret(record["token"]),
         pid=record["pid"],
         folder=folder,
+        registry_url=f"http://127.0.0.1:{record.get('registry_port', 0)}",
+        registry_password=Secret(record.get("registry_password", "")),
     )
     try:
         answer = _ask(simulator, "GET", "/sim/ping", limit_s=PING_LIMIT_S)

@@ -129,16 +129,17 @@ def _transcribe(client: Any, samples: Any) -> Any:
 
 
 def _telling_position(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Tells a client that asked for it up to where its audio is done with, silence included."""
+    """Tells a client that asked for it, before each pass, how much audio has come and up to where
+    it is done with, silence included: so it need not guess when all of it has been heard."""
 
     def chunk(client: Any) -> Any:
-        position = client.timestamp_offset
-        is_news = position != getattr(client, "gpuctl_told", 0.0)
-        if is_news and getattr(client, "gpuctl_tells_position", False):
-            client.gpuctl_told = position
-            message = json.dumps({"uid": client.client_uid, "position": f"{position:.3f}"})
-            with suppress(Exception):  # a client that left is noticed by its own thread
-                client.websocket.send(message)
+        if getattr(client, "gpuctl_tells_position", False):
+            received = client.frames_offset + client.frames_np.shape[0] / client.RATE
+            told = {"position": f"{client.timestamp_offset:.3f}", "received": f"{received:.3f}"}
+            if told != getattr(client, "gpuctl_told", None):
+                client.gpuctl_told = told
+                with suppress(Exception):  # a client that left is noticed by its own thread
+                    client.websocket.send(json.dumps({"uid": client.client_uid, **told}))
         return original(client)
 
     return chunk

@@ -124,7 +124,7 @@ class Session:
         self._samples: array[int] = array("h")
         self._dropped_s = 0.0
         self._offset = 0.0
-        self._told = 0.0
+        self._told: dict[str, Any] = {}
         self._done: list[dict[str, Any]] = []
         self._last_text, self._repeats, self._repeat_end = "", 0, 0.0
         self._is_over = threading.Event()
@@ -159,9 +159,12 @@ class Session:
                 self._pass()
 
     def _tell_position(self) -> None:
-        if self._offset != self._told and self._options.get("gpuctl_positions"):
-            self._told = self._offset
-            self.send({"position": f"{self._offset:.3f}"})
+        """As our own addition to the real server does (live_server.py)."""
+        received = self._dropped_s + len(self._samples) / RATE
+        told = {"position": f"{self._offset:.3f}", "received": f"{received:.3f}"}
+        if told != self._told and self._options.get("gpuctl_positions"):
+            self._told = told
+            self.send(told)
 
     def _pass(self) -> None:
         """One look at all that has no text yet, as WhisperLive's own loop does it."""

@@ -39,8 +39,8 @@ def stop(
     """
     context: Context = ctx.obj
     reconcile(context)
-    session = context.session()
     found = the_machine(context, machine)
+    session = context.session_of(found)
     if context.is_dry_run:
         context.console.result({"machine": text.machine_data(found)}, f"would stop {found.name}")
         return
@@ -77,7 +77,6 @@ def terminate(
     """
     context: Context = ctx.obj
     reconcile(context)
-    session = context.session()
     found, gone = _sorted_out(context, machine)
     names = ", ".join(item.name for item in found)
     if context.is_dry_run:
@@ -85,7 +84,7 @@ def terminate(
         return
     given = drained(context, found, is_discarding=discard)
     _agreed(context, found, given, confirm or ())
-    machines.terminate_all(session, found)
+    machines.terminate_all(context.session_of, found)
     saved = [file for one in given.values() for file in one.saved]
     ended = "\n".join(f"{item.name} is terminated; it bills nothing any more" for item in found)
     past = "\n".join(f"{name} was terminated before" for name in gone)
@@ -98,9 +97,9 @@ def terminate(
 
 def _sorted_out(context: Context, names: Sequence[str]) -> tuple[list[Machine], list[str]]:
     """The machines that are there, as they are now, and the names of those that were ours once."""
-    session = context.session()
     found, gone = [], []
     for name in names:
+        session = context.session_for(name)
         try:
             found.append(machines.refresh(session, machines.find(session, name)))
         except NotFound:

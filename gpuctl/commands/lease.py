@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import leasing
+from gpuctl.commands.machine_choice import listed as all_listed
 from gpuctl.commands.machine_choice import reconcile, the_machine
 from gpuctl.commands.machines import MachineArgument
 from gpuctl.commands.render import money, table
@@ -35,10 +36,9 @@ def show(
     """
     context: Context = ctx.obj
     reconcile(context)
-    session = context.session()
-    listed = [entry.machine for entry in machines.status(session) if entry.is_ours]
+    listed = [entry.machine for entry in all_listed(context) if entry.is_ours]
     if machine:
-        wanted = machines.find(session, machine)
+        wanted = machines.find(context.session_for(machine), machine)
         listed = [one for one in listed if one.id == wanted.id]
     found = leasing.guarded(context, listed, is_fast=fast)
     now = context.clock.now()
@@ -69,8 +69,9 @@ def extend(
         raise UsageError("extend by how much?", hint="gpuctl lease extend 1h, or --budget USD")
     by_s = None if by is None else durations.parsed(by, "lease extend")
     reconcile(context)
-    session = context.session()
-    found = machines.refresh(session, the_machine(context, machine))
+    wanted = the_machine(context, machine)
+    session = context.session_of(wanted)
+    found = machines.refresh(session, wanted)
     if found.status != "RUNNING":
         raise UsageError(
             f"{found.name} is {found.status}: its lease begins with the next start",
@@ -115,7 +116,10 @@ def reap(
         _timer(context, with_, is_install=install, is_print=print_)
         return
     drain = leasing.drain_of(context)
-    round_ = reaping.reap(context.session(), drain, is_dry_run=context.is_dry_run)
+    is_dry = context.is_dry_run
+    round_ = reaping.joined(
+        [reaping.reap(session, drain, is_dry_run=is_dry) for session in context.sessions()]
+    )
     if by_timer and not context.is_dry_run:
         names = [v.machine.name for v in round_.verdicts if v.deed in ("ended", "stopped")]
         now = context.clock.now()

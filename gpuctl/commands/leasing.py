@@ -56,7 +56,7 @@ def guarded(
         session,
         machines,
         read=lambda machine: watchdogs.ensured(
-            session, connector, machine, workspace=context.workspace
+            context.session_of(machine), connector, machine, workspace=context.workspace
         ),
         reaper=reaper_of(context),
     )

@@ -8,14 +8,17 @@ from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine, Need
-from gpuctl.services import journal, leases, machines, volumes
+from gpuctl.services import ec2_ending, journal, leases, machines, volumes
+from gpuctl.services.machines import Listed
 from gpuctl.workloads import WORKLOADS
 
 
 def reconcile(context: Context) -> None:
     """What an interrupted command left is settled before anything new is begun."""
     if not context.is_dry_run:
-        journal.reconcile(context.session())
+        for session in context.sessions():
+            settle = ec2_ending.settle if session.provider.name == "ec2" else journal.reconcile
+            settle(session)
         leases.report_abandoned(context.session())
         volumes.reconcile(storage(context))
 
@@ -36,13 +39,17 @@ def need(context: Context, workload: str) -> Need:
     return context.need(workload)
 
 
+def listed(context: Context) -> list[Listed]:
+    """What every provider lists that may have machines of ours."""
+    return [entry for session in context.sessions() for entry in machines.status(session)]
+
+
 def the_machine(context: Context, name: str | None) -> Machine:
     """The one that is named; else the configured pod; else the only one there is."""
-    session = context.session()
     wanted = name or context.settings.text_or_none("runpod.pod_id")
     if wanted:
-        return machines.find(session, wanted)
-    ours = [entry.machine for entry in machines.status(session) if entry.is_ours]
+        return machines.find(context.session_for(wanted), wanted)
+    ours = [entry.machine for entry in listed(context) if entry.is_ours]
     if len(ours) == 1:
         return ours[0]
     names = ", ".join(machine.name for machine in ours)

@@ -22,7 +22,8 @@ MachineArgument = Annotated[
 
 def the_machine(context: Context, text: str | None) -> Machine:
     """Raises NotFound, UsageError."""
-    return access.choose(text, context.settings, context.session())
+    session = context.session_for(text) if text else context.session()
+    return access.choose(text, context.settings, session)
 
 
 def behind_dashes(context: Context) -> list[str]:

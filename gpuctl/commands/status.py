@@ -11,6 +11,7 @@ import typer
 
 from gpuctl.commands import status_text as text
 from gpuctl.commands.leasing import guarded
+from gpuctl.commands.machine_choice import listed as all_listed
 from gpuctl.commands.machine_choice import reconcile
 from gpuctl.commands.status_text import Look
 from gpuctl.context import Context
@@ -49,7 +50,7 @@ def status(
     """
     context: Context = ctx.obj
     reconcile(context)
-    found = machines.find(context.session(), machine) if machine else None
+    found = machines.find(context.session_for(machine), machine) if machine else None
     if watch:
         _watch(context, _Watch(found, every, fast))
         return
@@ -78,9 +79,9 @@ def _look(context: Context, only: Machine | None, *, guards: Mapping[str, Guarde
     """`guards` None reads every killer back; else those are taken for still true."""
     session = context.session()
     if only:
-        listed = [Listed(machines.refresh(session, only), is_ours=True)]
+        listed = [Listed(machines.refresh(context.session_of(only), only), is_ours=True)]
     else:
-        listed = machines.status(session)
+        listed = all_listed(context)
     ours = [entry.machine for entry in listed if entry.is_ours]
     held = guarded(context, ours, is_fast=guards is not None)
     for machine_id in held.keys() & (guards or {}).keys():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -180,10 +180,11 @@ def terminate(session: Session, machine: Machine) -> None:
     session.state.forget(machine.id)
 
 
-def terminate_all(session: Session, doomed: Sequence[Machine]) -> None:
+def terminate_all(session_of: Callable[[Machine], Session], doomed: Sequence[Machine]) -> None:
     """Ends every one of them, also when one resists; then raises for those that did."""
     failures: list[GpuctlError] = []
     for machine in doomed:
+        session = session_of(machine)
         try:
             terminate(session, machine)
         except GpuctlError as error:

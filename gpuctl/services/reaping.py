@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpuctl.errors import GpuctlError
@@ -61,6 +61,14 @@ def reap(
     unknown = tuple(f.intent.name for f in findings if f.outcome in ("unchecked", "waiting"))
     round_ = [_judged(session, machine, drain, is_dry_run) for machine in listed]
     return Round(tuple(round_), unknown)
+
+
+def joined(rounds: Sequence[Round]) -> Round:
+    """What was done at every provider, as one."""
+    return Round(
+        tuple(verdict for round_ in rounds for verdict in round_.verdicts),
+        tuple(who for round_ in rounds for who in round_.unknown),
+    )
 
 
 def _judged(

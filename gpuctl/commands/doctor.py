@@ -16,6 +16,7 @@ from gpuctl.services import (
     doctor_accounts,
     doctor_local,
     doctor_machines,
+    doctor_programs,
     doctor_runpod,
     doctor_ssh,
 )
@@ -43,6 +44,7 @@ def doctor(
     bench = _bench(context, error, fixes=fix and not context.is_dry_run)
     checks = [
         *doctor_local.CHECKS,
+        *doctor_programs.CHECKS,
         *doctor_ssh.CHECKS,
         *doctor_runpod.CHECKS,
         *doctor_accounts.CHECKS,

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gpuctl import resources
 from gpuctl.config import Settings
 from gpuctl.errors import UsageError
 from gpuctl.models import Need
-from gpuctl.services import lease_terms
+from gpuctl.services import image_refs, lease_terms
 from gpuctl.services.deploy import Order
 from gpuctl.services.lease_terms import LeaseWishes
+from gpuctl.workloads import WORKLOADS
 
 CLOUDS = ("secure", "community", "any")
 MOST_VARIABLES = 50  # per pod (runpod.md §2.1)
@@ -44,7 +46,7 @@ def order(
         workload=workload,
         need=replace(
             need,
-            image=asked.image or need.image,
+            image=asked.image or need.image or image_refs.reference(settings, workload, "full"),
             vram_gb=need.vram_gb if asked.min_vram_gb is None else asked.min_vram_gb,
         ),
         cloud=cloud(settings, asked.cloud),
@@ -52,12 +54,26 @@ def order(
         data_centers=asked.data_centers or settings.strings("runpod.data_centers"),
         volume_id=volume_id,
         max_price_usd_h=settings.number("runpod.max_price_usd_h") if limit is None else limit,
-        env=asked.env,
+        env={**_told(settings, workload), **asked.env},
         public_key=public_key,
         boot_limit_s=settings.number("runpod.boot_limit_s"),
         boot_limit_usd=settings.number("runpod.boot_limit_usd"),
         lease=lease_terms.terms(settings, asked.lease, need, volume_id),
     )
+
+
+def _told(settings: Settings, workload: str) -> dict[str, str]:
+    """What a service's container is told of its configuration."""
+    if workload not in WORKLOADS:
+        return {}
+    section = {
+        key.partition(".")[2]: value.value
+        for key, value in settings.items()
+        if key.startswith(f"{workload}.")
+    }
+    tell = getattr(WORKLOADS[workload], "environment", None)
+    found: dict[str, str] = tell(section) if tell else {}
+    return found
 
 
 def slim_image(settings: Settings, workload: str, image: str | None) -> str:
@@ -71,6 +87,8 @@ def slim_image(settings: Settings, workload: str, image: str | None) -> str:
     }
     if workload in slim:
         return slim[workload]
+    if (resources.bundled("remote_scripts") / workload / "Dockerfile.slim").is_file():
+        return image_refs.reference(settings, workload, "slim")
     raise UsageError(
         f"{workload} has no slim image: {workload}.image_slim is not set",
         hint=f"workloads with one: {', '.join(sorted(slim)) or 'none yet'}",

@@ -10,11 +10,11 @@ from gpuctl.workloads.base import Workload
 
 if TYPE_CHECKING:
     # The one place where each module is held against the protocol.
-    from gpuctl.workloads import flux
+    from gpuctl.workloads import flux, whisper
 
-    _CHECKED: tuple[Workload, ...] = (flux,)
+    _CHECKED: tuple[Workload, ...] = (flux, whisper)
 
-NAMES = ("flux",)
+NAMES = ("flux", "whisper")
 
 
 class _Registry(Mapping[str, Workload]):

@@ -52,7 +52,8 @@ def encode(
     quality = ["-b:a", f"{bitrate_kbps}k"] if kind in _LOSSY else []
     source = ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", "pipe:0"]
     # With its protocol: a name with a colon in it would mean something else to ffmpeg.
-    argv = ["-y", *source, *marks, *_CODECS[kind], *quality, f"file:{target}"]
+    # Without -xerror it says that the disk was full, and ends with 0 all the same.
+    argv = ["-y", "-xerror", *source, *marks, *_CODECS[kind], *quality, f"file:{target}"]
     _ffmpeg(argv, pcm16(samples))
     return OPUS_RATE if kind == "ogg" else rate
 
@@ -144,11 +145,11 @@ def _ffmpeg(arguments: list[str], data: bytes = b"") -> bytes:
     if "pipe:0" in arguments:
         argv.remove("-nostdin")
     done = subprocess.run(argv, input=data, capture_output=True, timeout=LIMIT_S, check=False)
+    said = done.stderr.decode(errors="replace").strip()
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        raise Failure("disk_full", "the disk is full: ffmpeg could not write", FULL_DISK_REMEDY)
     if done.returncode == 0:
         return done.stdout
-    said = done.stderr.decode(errors="replace").strip()
-    if "No space left on device" in said:
-        raise Failure("disk_full", "the disk is full: ffmpeg could not write", FULL_DISK_REMEDY)
     if "Unknown encoder" in said:
         raise Failure("unsupported", said.splitlines()[0], "use --format wav, or a full ffmpeg")
     raise Failure("failed", f"ffmpeg: {said[-500:] or f'exit code {done.returncode}'}")

@@ -47,7 +47,11 @@ def publish(
             part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    about: Json = {"duration_s": round(speech.duration_s, 3), "sample_rate": rate, "seed": request.seed}
+    about: Json = {
+        "duration_s": round(speech.duration_s, 3),
+        "sample_rate": rate,
+        "seed": request.seed,
+    }
     media_type = FORMATS[request.format]
     response: Json = {"status": "completed", "filename": file_name}
     if settings.uploads:

@@ -65,7 +65,7 @@ class SimEngine:
         pitch = character.randint(30, 70) + chance.randint(-4, 4)
         variant = _VARIANTS[character.randrange(len(_VARIANTS))]
         voice = f"{_VOICES.get(delivery.lang, 'en-us')}+{variant}"
-        pace = round(character.randint(150, 175) * delivery.speed)
+        pace = round((character.randint(150, 175) + chance.randint(-9, 9)) * delivery.speed)
         return _spoken(_MARKUP.sub(r"\1", text), voice, pitch, pace), RATE
 
     def facts(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from gpuctl.sim.gate import Gate, problem_response
 from gpuctl.sim.problems import Problem
 from gpuctl.sim.queue_api import JobApi
 from gpuctl.sim.queue_worker_api import WorkerApi
+from gpuctl.sim.registry import ImageRegistry, OwnPort
 from gpuctl.sim.store import SIM_FILE, read_json, write_json
 from gpuctl.sim.world import World
 
@@ -42,11 +43,14 @@ class Simulator:
         self._token: str = before.get("token") or f"rpa_sim_{secrets.token_hex(24)}"
         self._socket = _listen(before.get("port") or 0)
         self._port: int = self._socket.getsockname()[1]
+        self._images_socket = _listen(before.get("registry_port") or 0)
+        self._images_port: int = self._images_socket.getsockname()[1]
+        self._images_password: str = before.get("registry_password") or secrets.token_hex(24)
         self._last_request = time.monotonic()
         self._world = World(folder, f"http://127.0.0.1:{self._port}/v2", settings)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._app(),
+                self._with_images(self._app()),
                 lifespan="off",
                 access_log=False,
                 log_level="warning",
@@ -58,10 +62,12 @@ class Simulator:
         self._world.pods.resume()
         self._world.endpoints.run()
         threading.Thread(target=self._watch, daemon=True).start()
+        images = {"registry_port": self._images_port, "registry_password": self._images_password}
         write_json(
-            self._folder / SIM_FILE, {"port": self._port, "token": self._token, "pid": os.getpid()}
+            self._folder / SIM_FILE,
+            {"port": self._port, "token": self._token, "pid": os.getpid(), **images},
         )
-        self._server.run(sockets=[self._socket])
+        self._server.run(sockets=[self._socket, self._images_socket])
         self._world.endpoints.close()
         self._world.pods.close()
         self._world.save()
@@ -78,6 +84,10 @@ class Simulator:
             exception_handlers={Problem: problem_response, HTTPException: _http_problem},
         )
         return Gate(app, self._world, self._token, self._touch)
+
+    def _with_images(self, app: ASGIApp) -> ASGIApp:
+        images = ImageRegistry(self._folder / "registry", self._images_port, self._images_password)
+        return OwnPort(app, images.app(), self._images_port, self._touch)
 
     def _touch(self) -> None:
         self._last_request = time.monotonic()

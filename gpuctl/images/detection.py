@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 
@@ -59,6 +60,8 @@ def docker() -> Docker | MissingDependency:
 
 
 def _builder(program: str, client: str) -> str:
+    if os.environ.get("DOCKER_BUILDKIT") == "0":  # the operator's own choice
+        return "legacy"
     if running.asked(Command((program, "buildx", "version"))).code == 0:
         return "buildx"
     major = re.match(r"\d+", client)

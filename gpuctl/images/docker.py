@@ -31,8 +31,8 @@ class Docker:
         self._program = program
         self.builder = builder
         self.title = f"docker {version} ({builder})"
-        self.note = None
-        if builder == "legacy":
+        self.note: str | None = None
+        if builder == "legacy" and os.environ.get("DOCKER_BUILDKIT") != "0":
             self.note = (
                 "docker has no buildx plugin here: its older builder is used (DOCKER_BUILDKIT=0). "
                 f"For BuildKit, {BUILDX_REMEDY}"

@@ -65,8 +65,7 @@ def order(source: Source, reference: Reference, wishes: Wishes) -> BuildOrder:
         context=source.context,
         arguments=wishes.arguments,
         labels={
-            "org.opencontainers.image.title": f"gpuctl-{source.workload}",
-            "org.opencontainers.image.version": __version__,
+            "gpuctl.version": __version__,
             "gpuctl.workload": source.workload,
             "gpuctl.variant": source.variant,
         },

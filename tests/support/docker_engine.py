@@ -1,0 +1,256 @@
+"""Debian's own Docker engine and registries on this computer, for a test session.
+
+The flags are those of feasibility.md §3: no bridge and no iptables, so that nothing of the network
+is touched. Everything lies under one short folder in /tmp: a Unix socket's path has a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DOCKERD = Path("/usr/sbin/dockerd")
+PROGRAMS = ("docker", "docker-registry", "htpasswd", "buildah", "busybox")
+USER, PASSWORD = "me", "s3cret-password"
+START_LIMIT_S = 20.0
+_APPLETS = (
+    "sh", "cat", "chmod", "chown", "echo", "false", "grep", "kill", "ls", "mkdir", "printf", "rm",
+    "sleep", "sort", "test", "true", "[", "dd", "touch",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """`registry` lets everybody in, `guarded` only USER with PASSWORD; both are host:port."""
+
+    folder: Path
+    host: str
+    registry: str
+    guarded: str
+    base: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What makes docker and buildah work in this session's folder."""
+        return {
+            "DOCKER_HOST": self.host,
+            # The steps of a build have no network here, and BuildKit insists on a bridge.
+            "DOCKER_BUILDKIT": "0",
+            **buildah_environ(self.folder),
+        }
+
+    def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return run("docker", *words, environ=self.environ, check=check)
+
+
+def require_docker() -> None:
+    """Skips where a part is missing; with GPUCTL_TEST_REQUIRE=docker that is a failure."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not DOCKERD.exists():
+        missing.append("dockerd")
+    if os.geteuid() != 0:
+        missing.append("root's rights")
+    if missing:
+        pytest.skip(
+            f"missing: {', '.join(missing)} (apt-get install docker.io docker-registry "
+            "apache2-utils busybox-static buildah)"
+        )
+
+
+@contextmanager
+def running_engine() -> Iterator[DockerEngine]:
+    """An engine, two registries and a base image; all of it is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="gd-", dir="/tmp"))
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        with dockerd(folder) as host:
+            registry = _registry(folder, "open", started)
+            guarded = _registry(folder, "guarded", started, auth=_htpasswd(folder))
+            engine = DockerEngine(folder, host, registry, guarded, "gpuctl-test/base:1")
+            engine.docker("import", str(base_archive(folder)), engine.base)
+            yield engine
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        unmount_below(folder)  # buildah's store is one
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def dockerd(folder: Path, *, driver: str = "overlay2") -> Iterator[str]:
+    """The daemon alone: gives the address of its socket, ends it by its process id."""
+    work = folder / "d"
+    work.mkdir(exist_ok=True)
+    host = f"unix://{work}/s"
+    words = [
+        str(DOCKERD), "--data-root", f"{work}/root", "--exec-root", f"{work}/exec", "-H", host,
+        "-p", f"{work}/pid", "--storage-driver", driver, "--iptables=false",
+        "--ip6tables=false", "--bridge=none",
+    ]  # fmt: skip
+    with (work / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        _until(lambda: run("docker", "version", environ={"DOCKER_HOST": host}, check=False)
+               .returncode == 0, lambda: (work / "log").read_text(errors="replace"))  # fmt: skip
+        yield host
+    finally:
+        stop(process)
+        unmount_below(work)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM ends the containers and containerd with it; SIGKILL is for one that hangs."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def base_archive(folder: Path) -> Path:
+    """busybox, and this computer's own sshd with what it is linked to: a base without a network.
+
+    apt-get and python3 are there as programs that do nothing: installing is not what is tested.
+    """
+    root = folder / "base"
+    for name in ("bin", "etc/ssh", "run", "tmp", "root", "usr/bin", "usr/sbin", "var/empty"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", root / "bin/busybox")
+    for applet in _APPLETS:
+        (root / "bin" / applet).symlink_to("busybox")
+    for program in ("/usr/sbin/sshd", "/usr/bin/ssh-keygen"):
+        if Path(program).exists():
+            _with_libraries(root, program)
+    _script(root / "usr/bin/apt-get", "exit 0")
+    _script(root / "usr/bin/python3", "exit 0")
+    _script(root / "usr/bin/tini", 'shift; exec "$@"')
+    (root / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nsshd:x:100:65534::/run/sshd:/bin/false\n"
+        "worker:x:1000:1000::/tmp:/bin/sh\n"
+    )
+    (root / "etc/group").write_text("root:x:0:\nworker:x:1000:\n")
+    (root / "etc/ssh/sshd_config").write_text("ListenAddress 127.0.0.1\nStrictModes no\n")
+    archive = folder / "base.tar"
+    subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
+    return archive
+
+
+def buildah_environ(folder: Path) -> dict[str, str]:
+    """buildah with a store of its own and without namespaces of its own."""
+    store, names = folder / "storage.conf", folder / "registries.conf"
+    store.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/b"\nrunroot = "{folder}/br"\n'
+    )
+    names.write_text('unqualified-search-registries = ["docker.io"]\n')
+    return {
+        "CONTAINERS_STORAGE_CONF": str(store),
+        "CONTAINERS_REGISTRIES_CONF": str(names),
+        "BUILDAH_ISOLATION": "chroot",
+    }
+
+
+def run(
+    *words: str, environ: Mapping[str, str], check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        words,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done
+
+
+def _with_libraries(root: Path, program: str) -> None:
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    words = [word for word in told.split() if word.startswith("/")]
+    for name in dict.fromkeys([program, *words]):
+        target = root / name.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, target)
+
+
+def _script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def _htpasswd(folder: Path) -> str:
+    words = ["htpasswd", "-Bbn", "-C", "4", USER, PASSWORD]
+    file = folder / "htpasswd"
+    file.write_bytes(subprocess.run(words, capture_output=True, check=True).stdout)
+    return f"auth: {{htpasswd: {{realm: test, path: {file}}}}}\n"
+
+
+def _registry(
+    folder: Path, name: str, started: list[subprocess.Popen[bytes]], auth: str = ""
+) -> str:
+    """docker-registry on a free port. A port taken by somebody else meanwhile: another is tried."""
+    for _ in range(5):
+        address = f"127.0.0.1:{_free_port()}"
+        file, log = folder / f"{name}.yml", folder / f"{name}.log"
+        file.write_text(
+            "version: 0.1\nlog: {level: warn}\n"
+            f"storage: {{filesystem: {{rootdirectory: {folder}/{name}}}}}\n"
+            f'http: {{addr: "{address}"}}\n{auth}'
+        )
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                ["docker-registry", "serve", str(file)], stdout=out, stderr=out
+            )
+        started.append(process)
+        with suppress(AssertionError):
+            _until(lambda at=address: _listens(at), lambda at=log: at.read_text(), process)
+            return address
+    raise AssertionError("no registry could be started")
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _until(look: object, log: object, process: subprocess.Popen[bytes] | None = None) -> None:
+    assert callable(look)
+    assert callable(log)
+    deadline = time.monotonic() + START_LIMIT_S
+    while not look():
+        is_over = time.monotonic() > deadline or (
+            process is not None and process.poll() is not None
+        )
+        assert not is_over, log()
+        time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def unmount_below(folder: Path) -> None:
+    """Deepest first. Among them the engine's own network namespace, which outlives it."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    found = [line.split()[1] for line in lines if line.split()[1].startswith(f"{folder}/")]
+    for mount in sorted(found, reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False, capture_output=True)

@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("gpuctl.commands.build", "build"),
     "push": ("gpuctl.commands.push", "push"),
     "image": ("gpuctl.commands.image", "app"),
+    "ec2": ("gpuctl.commands.ec2", "app"),
+    "passport": ("gpuctl.commands.passport", "app"),
     "lease": ("gpuctl.commands.lease", "app"),
     "reap": ("gpuctl.commands.lease", "reap"),
     "resources": ("gpuctl.commands.money", "resources_"),

@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("build", "Build the container image of a workload."),
         ("push", "Push it to its registry, and record its digest."),
         ("image", "Look at an image without pulling it: inspect, list."),
+        ("ec2", "Rehearse an image on EC2: validate it, or do its parts one by one."),
+        ("passport", "Show the proofs that an image was validated: show, list, verify."),
     ),
     "Money": (
         ("lease", "Show and extend the deadlines of machines."),

@@ -53,7 +53,7 @@ def ssh(
     machine = the_machine(context, named[0] if named else None)
     if machine.id == "local":
         raise UsageError("this computer needs no ssh", hint="gpuctl exec --on local -- COMMAND")
-    line = _ssh_line(context, machine, command, terminal=terminal)
+    line = ssh_line(context, machine, command, terminal=terminal)
     if context.is_dry_run:
         context.console.result({"argv": line}, ssh_command.shown(line))
         return
@@ -61,9 +61,10 @@ def ssh(
     os.execvp(line[0], line)  # the operator's own ssh, in our place
 
 
-def _ssh_line(
+def ssh_line(
     context: Context, machine: Machine, command: list[str], *, terminal: bool = False
 ) -> list[str]:
+    """The real ssh, with our key and the pinned host key of the machine, as an argv."""
     if shutil.which("ssh") is None:
         raise MissingDependency(
             "ssh is not installed here",

@@ -61,10 +61,10 @@ class Ec2Provider:
     name = NAME
 
     def __init__(
-        self, regions: Mapping[str, Ec2Rental], user: str, launch: Launch | None = None
+        self, regions: dict[str, Ec2Rental], user: str, launch: Launch | None = None
     ) -> None:
         """`user` is who the AMI lets in over ssh; without `launch` nothing can be created."""
-        self.regions = dict(regions)
+        self.regions = regions
         self._user = user
         self._launch = launch
         self._homes: dict[str, str] = {}

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "info": lambda _: 0,
         "login": _login,
+        "logout": lambda _: 0,
         "pull": _pull,
         "run": _run,
         "logs": _logs,

@@ -1,0 +1,75 @@
+"""Instances, rehearsals and passports as text and as data: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpuctl.commands.machine_text import machine_data
+from gpuctl.commands.render import money, table
+from gpuctl.models import Json, Machine
+from gpuctl.services.ec2_preparing import Wishes
+from gpuctl.services.killers import Guarded
+
+
+def plan_data(wishes: Wishes, image: str, rows: Sequence[tuple[str, float | None, Any]]) -> Json:
+    return {
+        "region": wishes.region,
+        "image": image,
+        "spot": wishes.is_spot,
+        "ttl_s": wishes.ttl_s,
+        "ami_parameter": wishes.ami_parameter,
+        "admitted": wishes.admitted,
+        "types": [{"type": kind, "usd_h": rate, "usd_most": most} for kind, rate, most in rows],
+    }
+
+
+def plan_text(wishes: Wishes, image: str, rows: Sequence[tuple[str, float | None, Any]]) -> str:
+    spot = ", spot: at most these prices" if wishes.is_spot else ""
+    who = wishes.admitted or f"the address that {wishes.address_url} tells"
+    shown = [(kind, money(rate, 3), money(most, 2)) for kind, rate, most in rows]
+    return (
+        f"would launch in {wishes.region}, the first that is to be had{spot}:\n"
+        f"{table(('type', '$/h', 'most in all'), shown)}\n"
+        f"for {image}; ends itself after {wishes.ttl_s / 60:.0f} min; ssh only from {who}\n"
+        f"machine image: {wishes.ami_parameter}"
+    )
+
+
+def list_text(
+    found: Sequence[Machine], held: Mapping[str, Guarded], usd: Mapping[str, float], now: float
+) -> str:
+    rows = [
+        (
+            machine.name,
+            machine.id,
+            machine.status,
+            machine.gpu or "",
+            machine.data_center or "",
+            money(machine.price_usd_h, 3),
+            money(usd.get(machine.id), 3),
+            held[machine.id].words(now),
+        )
+        for machine in found
+    ]
+    head = ("instance", "id", "status", "gpu", "zone", "$/h", "so far", "lease")
+    return table(head, rows) or "no instances of ours"
+
+
+def instance_data(machine: Machine, guarded: Guarded, usd: float | None, now: float) -> Json:
+    return {**machine_data(machine), "usd_so_far": usd, "lease": guarded.as_json(now)}
+
+
+def instance_text(machine: Machine, guarded: Guarded, usd: float | None, now: float) -> str:
+    address = f"{machine.address}" if machine.address else "no address"
+    lines = [
+        f"{machine.name} ({machine.id}) is {machine.status}",
+        f"  gpu     {machine.gpu} in {machine.data_center}",
+        f"  image   {machine.image or '—'}",
+        f"  ssh     {address}",
+        f"  cost    {money(machine.price_usd_h, 3)}/h, so far {money(usd, 3)}",
+        f"  lease   {guarded.words(now)}",
+    ]
+    lines += [f"  {'✓' if k.is_armed else '✗'} {k.name}: {k.why or 'read back'}"
+              for k in guarded.killers]  # fmt: skip
+    return "\n".join(lines)

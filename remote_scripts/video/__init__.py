@@ -1,0 +1,1 @@
+"""Image to video on the GPU side: one handler that drives ComfyUI, a service, and a stand-in."""

@@ -182,3 +182,36 @@ def decoded(path: Path, rate: int = RATE) -> np.ndarray[Any, Any]:
     ]
     done = subprocess.run(argv, capture_output=True, check=True)
     return np.frombuffer(done.stdout, dtype="<f4")
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[str]:
+    """S3 over HTTP, with one bucket called `speech`; its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket="speech")
+    yield url
+    server.stop()
+
+
+def bucket_environment(url: str) -> dict[str, str]:
+    """The seed's four variables."""
+    return {
+        "S3_ENDPOINT_URL": url,
+        "S3_ACCESS_KEY_ID": "key",
+        "S3_SECRET_ACCESS_KEY": "secret",
+        "S3_BUCKET_NAME": "speech",
+    }

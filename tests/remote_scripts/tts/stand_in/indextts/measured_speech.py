@@ -6,6 +6,7 @@ at a word's end is; silence again; the whole at a random loudness, as separate g
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ called: list[dict[str, Any]] = []
 
 
 def speak(text: str, slower: float = 1.0) -> tuple[int, np.ndarray[Any, Any]]:
-    level = 10 ** (np.random.uniform(-26, -12) / 20)
+    level = 10 ** (random.Random(text).uniform(-26, -12) / 20)
     words = [_word(level, slower) for _ in text.split()]
     gap = np.zeros(round(GAP_S * slower * RATE))
     sound = np.concatenate([part for word in words for part in (word, gap)][:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from gpuctl.commands.machine_choice import need, reconcile, the_machine, use_exi
 from gpuctl.context import Context
 from gpuctl.models import Json, Machine
 from gpuctl.services import deploy as deploying
-from gpuctl.services import machines, orders
+from gpuctl.services import image_needs, machines, orders
 from gpuctl.services.lease_terms import LeaseWishes
 from gpuctl.services.ssh_identity import public_line
 
@@ -120,6 +121,7 @@ def deploy(
     order = orders.order(
         context.settings, workload, need(context, workload), public_line(context.ssh_key), wishes
     )
+    order = _as_its_image_says(context, order)
     if order.lease and order.lease.budget_usd:
         refuse_above_balance(context, order.lease.budget_usd)
     is_tried = canary.is_wanted(context, canary_, wait=wait)
@@ -150,6 +152,11 @@ def start(
     context: Context = ctx.obj
     reconcile(context)
     _reuse(context, machine, wait, canary.is_wanted(context, canary_, wait=wait))
+
+
+def _as_its_image_says(context: Context, order: deploying.Order) -> deploying.Order:
+    needed = image_needs.as_pushed(context.settings, context.state, order.workload, order.need)
+    return dataclasses.replace(order, need=needed)
 
 
 def _show_plan(context: Context, order: deploying.Order, is_tried: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gpuctl import __version__
 from gpuctl.cli import main
 from gpuctl.sim.launcher import Simulator, add_fault, clear_faults, status
 from tests.support.simulator import running_simulator
@@ -213,13 +214,11 @@ def test_without_a_key_the_cloud_is_not_asked(
     assert "RUNPOD_API_KEY" in answer["error"]["hint"]
 
 
-def test_a_slim_image_is_used_where_one_is_configured_and_refused_where_none_is(
+def test_a_slim_image_is_the_one_that_is_configured_else_our_own(
     simulator: Simulator, gpuctl: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, refused = gpuctl("deploy", "--slim", "--dry-run")
-    assert (code, refused["error"]["code"]) == (2, "usage")
-    assert "flux.image_slim" in refused["error"]["message"]
-    assert refused["error"]["hint"] == "workloads with one: none yet"
+    _, shown = gpuctl("deploy", "--slim", "--dry-run")
+    assert shown["data"]["body"]["image"] == f"simulated/gpuctl-flux:{__version__}-slim"
     monkeypatch.setenv("GPUCTL_FLUX__IMAGE_SLIM", "me/flux:slim")
     _, shown = gpuctl("deploy", "--slim", "--dry-run")
     assert shown["data"]["body"]["image"] == "me/flux:slim"

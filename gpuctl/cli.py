@@ -22,6 +22,7 @@ from gpuctl.errors import GpuctlError, Interrupted, PassedThrough, UsageError
 # Command → module and the function, or the Typer group `app`. The order is that of the help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "flux": ("gpuctl.commands.flux", "flux"),
+    "sd": ("gpuctl.commands.sd", "app"),
     "replay": ("gpuctl.commands.jobs", "replay"),
     "enhance": ("gpuctl.commands.prompts", "enhance"),
     "tokens": ("gpuctl.commands.prompts", "tokens"),

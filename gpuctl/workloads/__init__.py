@@ -10,11 +10,11 @@ from gpuctl.workloads.base import Workload
 
 if TYPE_CHECKING:
     # The one place where each module is held against the protocol.
-    from gpuctl.workloads import flux, whisper
+    from gpuctl.workloads import flux, sd, whisper
 
-    _CHECKED: tuple[Workload, ...] = (flux, whisper)
+    _CHECKED: tuple[Workload, ...] = (flux, sd, whisper)
 
-NAMES = ("flux", "whisper")
+NAMES = ("flux", "sd", "whisper")
 
 
 class _Registry(Mapping[str, Workload]):

@@ -175,6 +175,7 @@ BY_API: Mapping[str, Mapping[str, Kind]] = {
 OWN: dict[str, Kind] = {
     "api": TEXT,
     "caller": TEXT,
+    "count": COUNT,
     "preview": FLAG,
     "init_files": TEXTS,
     "mask_file": TEXT,
@@ -188,7 +189,6 @@ FOREIGN: dict[str, str] = {
     "cfg": "cfg_scale",
     "num_images": "n_iter",
     "num_images_per_prompt": "batch_size",
-    "count": "n_iter",
     "strength": "denoising_strength",
     "negative": "negative_prompt",
     "sampler": "sampler_name",

@@ -72,6 +72,8 @@ def generation(api: str, document: Json, features: Features) -> Request:
     body = {key: value for key, value in given.items() if key not in OWN} | pictures
     if api == "img2img" and not body.get("init_images"):
         raise bad_input("init_images is missing", "send the picture to start from as base64")
+    if "count" in given:
+        body.setdefault("n_iter", given["count"])
     notes = _explicit(api, body)
     _check_size(body)
     return Request(

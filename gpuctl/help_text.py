@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     "Generate": (
         ("flux", "Paint pictures from a prompt."),
         ("sd", "Paint with Stable Diffusion on Automatic1111."),
+        ("transcribe", "Turn speech into text or subtitles, live or from recordings."),
         ("replay", "Make a picture again from its receipt."),
         ("enhance", "Let Claude rewrite a prompt, and show the difference."),
         ("tokens", "Show what the text encoders see of a prompt."),

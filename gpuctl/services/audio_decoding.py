@@ -85,7 +85,7 @@ def of_microphone(device: str | None = None) -> Decoder:
         known = ((kind, name),)
     reasons = []
     for kind, name in known:
-        decoder = Decoder(["-f", kind, "-i", name], f"{kind}:{name}")
+        decoder = Decoder(["-f", kind, "-i", name], f"{kind}:{name}", is_recording=True)
         try:
             decoder.begin()
         except BadAudio as failure:
@@ -106,10 +106,18 @@ _QUIET = ["-hide_banner", "-loglevel", "error"]
 class Decoder:
     """An ffmpeg that runs; iterating gives its samples. Ends with `close` or at the end."""
 
-    def __init__(self, source: list[str], name: str, *, stdin: IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        source: list[str],
+        name: str,
+        *,
+        stdin: IO[bytes] | None = None,
+        is_recording: bool = False,
+    ) -> None:
         self._name = name
         self._first: bytes | None = None
         self._is_stopped = False
+        self.is_recording = is_recording
         argv = [_program("ffmpeg"), *_QUIET, "-nostdin", *source]
         if stdin is not None:
             argv.remove("-nostdin")

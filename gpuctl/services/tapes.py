@@ -82,17 +82,14 @@ class Tape:
     def loud_s(self, begin_s: float, end_s: float) -> float:
         """Seconds of sound between the two."""
         with self._changed:
-            steps = self._loud[int(begin_s / STEP_S + 1e-6) : int(end_s / STEP_S + 0.999999)]
-            return sum(steps) * STEP_S
+            return loud_s(self._loud, begin_s, end_s)
 
     def close(self) -> None:
+        """Stops reading; the source is its owner's to close, which also ends a read that waits."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        close = getattr(self._source, "close", None)
-        self._thread.join(5)
-        if close is not None and not self._thread.is_alive():
-            close()
+        self._thread.join(0.5)
 
     def _read(self) -> None:
         try:
@@ -106,7 +103,8 @@ class Tape:
 
     def _take_in(self, piece: bytes) -> bool:
         """False when the tape was closed meanwhile."""
-        loud, rest = _loudness(self._rest + piece)
+        data = self._rest + piece
+        loud, rest = loudness(data), data[len(data) // _STEP_BYTES * _STEP_BYTES :]
         with self._changed:
             self._rest = rest
             self._kept += piece
@@ -127,11 +125,15 @@ def _aligned(seconds: float) -> int:
     return round(seconds * RATE) * SAMPLE_BYTES
 
 
-def _loudness(data: bytes) -> tuple[bytes, bytes]:
-    """One byte a step, 1 where it is loud, and what is left of the data."""
-    steps = len(data) // _STEP_BYTES
+def loudness(data: bytes) -> bytes:
+    """One byte for each whole step, 1 where it is loud."""
     found = bytearray()
-    for number in range(steps):
+    for number in range(len(data) // _STEP_BYTES):
         samples = array("h", data[number * _STEP_BYTES : (number + 1) * _STEP_BYTES])
         found.append(sum(map(abs, samples)) > QUIET * len(samples))
-    return bytes(found), data[steps * _STEP_BYTES :]
+    return bytes(found)
+
+
+def loud_s(loud: bytes | bytearray, begin_s: float, end_s: float) -> float:
+    """Seconds of sound between the two."""
+    return sum(loud[int(begin_s / STEP_S + 1e-6) : int(end_s / STEP_S + 0.999999)]) * STEP_S

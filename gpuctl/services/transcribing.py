@@ -75,10 +75,10 @@ class Transcriber:
         self._began = self.clock.now()
         breaks = 0
         while True:
-            before = self._done_s
+            before = self.done_s
             connection = self._connected()
             if connection is None:
-                self.lost.append(Span(self._done_s, None))
+                self.lost.append(Span(self.done_s, None))
                 break
             try:
                 with connection:
@@ -88,12 +88,12 @@ class Transcriber:
                 raise
             except ConnectionFailed as failure:
                 self.report.warn(f"{failure.message}; going on where it stopped")
-                breaks = breaks + 1 if self._done_s <= before else 0
+                breaks = breaks + 1 if self.done_s <= before else 0
                 if breaks >= MOST_BREAKS:
-                    self._leave_out(min(self._done_s + self.pace.lead_s, self.tape.length_s))
+                    self._leave_out(min(self.done_s + self.pace.lead_s, self.tape.length_s))
                     breaks = 0
             self.hearing.drop_open()
-            if self.tape.is_ended and self._done_s >= self.tape.length_s:
+            if self.tape.is_ended and self.done_s >= self.tape.length_s:
                 break
         self._mind_a_broken_source()
         return self.finished()
@@ -124,7 +124,7 @@ class Transcriber:
         self.lost.append(Span(self.tape.length_s, None))
 
     @property
-    def _done_s(self) -> float:
+    def done_s(self) -> float:
         """Up to where nothing has to be sent again: not the silence, but for its last moment."""
         done_s = max(self.hearing.done_s, self._skipped_s)
         return max(done_s, self.tape.quiet_until(done_s) - BEFORE_SOUND_S)
@@ -132,7 +132,7 @@ class Transcriber:
     def _leg(self) -> Leg:
         now = self.clock.now()
         self._legs += 1
-        at = self._done_s
+        at = self.done_s
         return Leg(at, now, at, at, sent_at=now, progress_at=now, news_at=now)
 
     # Connections.
@@ -213,7 +213,7 @@ class Transcriber:
         if pace.is_realtime and leg.sent_s > now - self._began:
             return leg.sent_s - (now - self._began)
         lead_s = leg.sent_s - self._acknowledged_s(leg)
-        if leg.sent_s - max(leg.position_s, self._done_s) > pace.most_open_s:
+        if leg.sent_s - max(leg.position_s, self.done_s) > pace.most_open_s:
             lead_s = max(lead_s, pace.most_lead_s)
         if lead_s < pace.lead_s:
             return 0.0
@@ -231,14 +231,14 @@ class Transcriber:
     def _hear(self, leg: Leg, news: News) -> None:
         if news.warning:
             self.report.warn(news.warning)
-        before = self._acknowledged_s(leg), self._done_s
+        before = self._acknowledged_s(leg), self.done_s
         leg.hear(news, self.clock.now())
         new = self.hearing.take(news, leg.offset_s)
         # Never beyond the end of the audio: there is padding behind it.
         self._skipped_s = max(self._skipped_s, min(leg.position_s, leg.sent_s))
-        if (self._acknowledged_s(leg), self._done_s) != before:
+        if (self._acknowledged_s(leg), self.done_s) != before:
             leg.progress_at = self.clock.now()
-        self.tape.forget(min(self._done_s, leg.sent_s))
+        self.tape.forget(min(self.done_s, leg.sent_s))
         self._tell(new)
 
     def _tell(self, new: Sequence[Segment]) -> None:
@@ -265,7 +265,7 @@ class Transcriber:
         """So much was sent, and nothing more is heard of it."""
         if leg.padded_at is not None:
             return False
-        lead_s = leg.sent_s - min(self._acknowledged_s(leg), max(leg.position_s, self._done_s))
+        lead_s = leg.sent_s - min(self._acknowledged_s(leg), max(leg.position_s, self.done_s))
         is_ahead = lead_s >= self.pace.most_lead_s - self.pace.frame_s
         return is_ahead and self.clock.now() - leg.progress_at > self.pace.stall_s
 
@@ -275,7 +275,7 @@ class Transcriber:
         self._leave_out(leg.sent_s)
 
     def _leave_out(self, until_s: float) -> None:
-        begin = self._done_s
+        begin = self.done_s
         if self.tape.loud_s(begin, until_s) > WORTH_HEARING_S:
             self.lost.append(Span(begin, until_s))
         self._skipped_s = max(self._skipped_s, until_s)

@@ -21,6 +21,7 @@ SECRET_KEYS = frozenset(
         "whisper.token",
         "aws.secret_access_key",
         "aws.session_token",
+        "s3.secret_access_key",
     }
 )
 
@@ -65,6 +66,11 @@ OTHER_NAMES: dict[str, str] = {
     "MAX_CLIENTS": "whisper.max_clients",
     "MAX_CONNECTION_TIME": "whisper.max_connection_s",
     "WHISPER_TOKEN": "whisper.token",
+    "S3_ENDPOINT_URL": "s3.endpoint_url",
+    "S3_BUCKET_NAME": "s3.bucket",
+    "S3_ACCESS_KEY_ID": "s3.access_key_id",
+    "S3_SECRET_ACCESS_KEY": "s3.secret_access_key",
+    "S3_REGION": "s3.region",
     "EC2_REGION": "ec2.region",
     "EC2_INSTANCE_TYPE": "ec2.types",
     "EC2_AMI_ID": "ec2.ami_parameter",

@@ -82,6 +82,36 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A serverless endpoint: a queue of jobs, and the workers that come and go with it.
+
+    `price_usd_h` is what one worker costs at the dearest card it may get, None when unknown;
+    `run_url` is where its jobs are sent. `scaling` is RunPod's own words for it (type and number).
+    `paused_max` is the `workers_max` to go back to, None unless it was paused here.
+    """
+
+    id: str
+    name: str
+    workload: str | None = None
+    image: str | None = None
+    pools: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    gpu_count: int = 1
+    workers_min: int = 0
+    workers_max: int = 3
+    idle_timeout_s: int | None = None
+    timeout_s: float = 0.0
+    scaling: Json = field(default_factory=dict)
+    flashboot: str = "OFF"
+    data_centers: tuple[str, ...] = ()
+    volume_ids: tuple[str, ...] = ()
+    price_usd_h: float | None = None
+    run_url: str | None = None
+    created_at: str | None = None
+    paused_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """One candidate a provider might rent out. `price_usd_h` is for all `gpu_count` cards."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gpuctl.clients.http import Http
+from gpuctl.clients.http import Http, ServerEvent
 from gpuctl.errors import ApiError
-from gpuctl.models import Json
+from gpuctl.models import Json, Secret
 
 PAGE_LIMIT = 1000
 MOST_PAGES = 100
@@ -67,12 +67,7 @@ class RunpodApi:
         for event in self.http.events(
             f"{_pod(pod_id)}/logs", params, quiet_s=quiet_s, last_event_id=last_event_id
         ):
-            try:
-                line = json.loads(event.data)
-            except ValueError:
-                line = {"line": event.data}
-            if isinstance(line, dict):
-                yield {**line, "id": event.id}
+            yield _line(event)
 
     # the account's ssh keys
 
@@ -128,8 +123,37 @@ class RunpodApi:
     def list_endpoints(self) -> list[Json]:
         return list(self._pages("/serverless", "endpoints"))
 
-    def patch_endpoint(self, endpoint_id: str, body: Json) -> Json:
-        return self.http.send("PATCH", _endpoint(endpoint_id), body)
+    def create_endpoint(self, body: Json, secrets: Mapping[str, Secret]) -> Json:
+        """`secrets` go into its environment. With workers that always run it starts billing."""
+        endpoint = self.http.send("POST", "/serverless", _with_secrets(body, secrets))
+        if not endpoint.get("id"):
+            raise ApiError("RunPod made an endpoint but did not say which")
+        return endpoint
+
+    def get_endpoint(self, endpoint_id: str) -> Json:
+        return self.http.get(_endpoint(endpoint_id))
+
+    def endpoint_workers(self, endpoint_id: str) -> Json:
+        """`{"workers", "summary", "endpointVersion"}` (§3.3)."""
+        return self.http.get(f"{_endpoint(endpoint_id)}/workers")
+
+    def endpoint_releases(self, endpoint_id: str) -> Json:
+        return self.http.get(f"{_endpoint(endpoint_id)}/releases")
+
+    def worker_logs(
+        self, endpoint_id: str, worker_id: str, *, tail: int, quiet_s: float | None
+    ) -> Iterator[Json]:
+        """As `pod_logs`."""
+        path = f"{_endpoint(endpoint_id)}/workers/{quote(worker_id, safe='')}/logs"
+        for event in self.http.events(path, {"tail": str(tail)}, quiet_s=quiet_s):
+            yield _line(event)
+
+    def patch_endpoint(
+        self, endpoint_id: str, body: Json, secrets: Mapping[str, Secret] | None = None
+    ) -> Json:
+        """`secrets` go into the `env` of the body, which replaces the one there is."""
+        whole = _with_secrets(body, secrets) if secrets else body
+        return self.http.send("PATCH", _endpoint(endpoint_id), whole)
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         self.http.send("DELETE", _endpoint(endpoint_id))
@@ -183,6 +207,20 @@ def _volume(volume_id: str) -> str:
 
 def _endpoint(endpoint_id: str) -> str:
     return f"/serverless/{quote(endpoint_id, safe='')}"
+
+
+def _with_secrets(body: Json, secrets: Mapping[str, Secret]) -> Json:
+    revealed = {name: secret.reveal() for name, secret in secrets.items()}
+    return {**body, "env": {**body.get("env", {}), **revealed}}
+
+
+def _line(event: ServerEvent) -> Json:
+    """A line of a log, with the id that a later question would begin after."""
+    try:
+        line = json.loads(event.data)
+    except ValueError:
+        line = {"line": event.data}
+    return {**(line if isinstance(line, dict) else {"line": event.data}), "id": event.id}
 
 
 def _next_cursor(page: Json) -> str | None:

@@ -25,7 +25,7 @@ def generate(context: Context, order: Order, *, on: str | None, detach: bool) ->
     """Raises whatever finding, connecting and following the job raise; nothing that finished on
     the machine is lost by that."""
     destinations.check(order.destination)
-    with context.link(usable_target(context, order.workload, on)) as link:
+    with context.job_link(usable_target(context, order.workload, on)) as link:
         link.dial(order.workload)
         return send(context, order, link, detach=detach)
 

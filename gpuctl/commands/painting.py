@@ -15,13 +15,14 @@ from gpuctl.workloads import flux
 if TYPE_CHECKING:
     from gpuctl.services.enhancement import Pending
     from gpuctl.services.links import MachineLink
+    from gpuctl.services.queue_link import QueueLink
 
 
 def paint(
     context: Context,
     wish: Wish,
     order: Plan,
-    link: MachineLink,
+    link: MachineLink | QueueLink,
     pending: Pending | None,
     began: float,
 ) -> Delivered:

@@ -1,0 +1,51 @@
+"""Which endpoint a command means, and the one that is made when a job of the simulator needs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gpuctl.commands.machine_choice import need
+from gpuctl.context import Context
+from gpuctl.errors import CredentialsError
+from gpuctl.models import Endpoint, Machine
+from gpuctl.services import endpoint_making, endpoint_memory, endpoint_orders, queue_link
+from gpuctl.services.endpoint_orders import EndpointPlan, EndpointWishes
+
+
+def listed_endpoint(context: Context, on: str) -> Machine | None:
+    """The account's endpoint of that name or id, also one that this computer never saw."""
+    try:
+        every = endpoint_making.listed(context.endpoint_session())
+    except CredentialsError:
+        return None
+    named = endpoint_memory.named(on, every)
+    return endpoint_memory.as_machine(named) if named else None
+
+
+def plan(context: Context, workload: str, wishes: EndpointWishes) -> EndpointPlan:
+    """What would be asked for. Raises UsageError, NoCapacity, BudgetRefused."""
+    bucket = context.bucket()
+    env = {**queue_link.worker_environment(bucket), **wishes.env}
+
+    return endpoint_orders.plan(
+        context.settings,
+        workload,
+        need(context, workload),
+        replace(wishes, env=env),
+        context.endpoints().cards(),
+        queue_link.worker_secrets(bucket, context.settings.secret("huggingface.token")),
+    )
+
+
+def make(context: Context, wanted: EndpointPlan) -> Endpoint:
+    session = context.endpoint_session()
+    endpoint_making.reconcile(session)
+    context.console.step(f"making endpoint {wanted.order.name}")
+    return endpoint_making.create(session, wanted.order)
+
+
+def made_for_the_simulator(context: Context, workload: str) -> Machine:
+    wanted = plan(context, workload, EndpointWishes())
+    cheapest = wanted.choice.cards[0].name
+    context.console.note(f"no endpoint yet: making a simulated one ({cheapest} and up)")
+    return endpoint_memory.as_machine(make(context, wanted))

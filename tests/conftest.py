@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from gpuctl.sim.wire import RECORD
+from tests.support.openapi import found_description
+from tests.support.wire import Wire
 
 _INHERITED = (
     "GPUCTL_",
@@ -19,8 +23,27 @@ _INHERITED = (
     "XDG_",
     "CLAUDE_",
 )
-_ALLOWED = ("GPUCTL_TEST_", "GPUCTL_RUNPOD_OPENAPI", "AWS_CA_BUNDLE")
+_ALLOWED = ("GPUCTL_TEST_", "GPUCTL_RUNPOD_OPENAPI", RECORD, "AWS_CA_BUNDLE")
 _SEED_NAMES = ("SSH_KEY", "SSH_CONNECT_TIMEOUT", "WORKSPACE_PATH", "OUTPUT_DIR", "NO_COLOR")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Wire | None:
+    """Every simulator of this run records here. None without RunPod's description."""
+    if found_description() is None:
+        return None
+    found = Wire(tmp_path_factory.mktemp("wire"))
+    os.environ[RECORD] = str(found.folder)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def as_described(wire: Wire | None) -> Iterator[None]:
+    """Fails a test during which something was asked or answered that RunPod does not describe."""
+    yield
+    if wire is not None:
+        problems = wire.violations()
+        assert problems == [], "\n".join(["RunPod's description does not allow:", *problems])
 
 
 @pytest.fixture(autouse=True)

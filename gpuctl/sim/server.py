@@ -26,6 +26,7 @@ from gpuctl.sim.queue_api import JobApi
 from gpuctl.sim.queue_worker_api import WorkerApi
 from gpuctl.sim.registry import ImageRegistry, OwnPort
 from gpuctl.sim.store import SIM_FILE, read_json, write_json
+from gpuctl.sim.wire import RECORD, Recorder
 from gpuctl.sim.world import World
 
 IDLE_STOP_S = 3600.0
@@ -83,7 +84,9 @@ class Simulator:
             routes=routes,
             exception_handlers={Problem: problem_response, HTTPException: _http_problem},
         )
-        return Gate(app, self._world, self._token, self._touch)
+        gate = Gate(app, self._world, self._token, self._touch)
+        record = os.environ.get(RECORD)
+        return Recorder(gate, Path(record), self._folder) if record else gate
 
     def _with_images(self, app: ASGIApp) -> ASGIApp:
         images = ImageRegistry(self._folder / "registry", self._images_port, self._images_password)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gpuctl.sim import launcher, processes
+from gpuctl.sim.wire import RECORD
 
 LIMIT_S = 60.0
 
@@ -64,6 +65,7 @@ class Person:
             "GPUCTL_DEPLOY__CANARY": "false",  # test_canary.py has it on; elsewhere it costs time
             "GPUCTL_SIM__LOAD_S": "0.05",
             "GPUCTL_SIM__STEP_S": "0.005",
+            **({RECORD: os.environ[RECORD]} if RECORD in os.environ else {}),
         }
 
     @property

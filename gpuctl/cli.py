@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image": ("gpuctl.commands.image", "app"),
     "ec2": ("gpuctl.commands.ec2", "app"),
     "passport": ("gpuctl.commands.passport", "app"),
+    "test": ("gpuctl.commands.test_service", "app"),
     "lease": ("gpuctl.commands.lease", "app"),
     "reap": ("gpuctl.commands.lease", "reap"),
     "resources": ("gpuctl.commands.money", "resources_"),

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("image", "Look at an image without pulling it: inspect, list."),
         ("ec2", "Rehearse an image on EC2: validate it, or do its parts one by one."),
         ("passport", "Show the proofs that an image was validated: show, list, verify."),
+        ("test", "Test a running service: its health, and what it hears."),
     ),
     "Money": (
         ("lease", "Show and extend the deadlines of machines."),

@@ -162,10 +162,10 @@ def _heard(
         if error.code != "not_found" or sound.file is None or sound.file.exists():
             raise
         result.error = error
-    if result.error is not None and len(wish.files) == 1:
+    if result.error is not None and len(wish.files) <= 1:
         raise result.error
     if result.error is not None:
-        context.console.warn(f"{sound.name}: {result.error.message}")
+        context.console.warn(result.error.message)
     return result
 
 

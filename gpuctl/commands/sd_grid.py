@@ -42,7 +42,8 @@ def paint(
     if destination.name is not None:
         raise UsageError("--out names one file, a grid makes many", hint="give a folder")
     plans = [
-        (cell, sd_orders.plan(cell.choices, destination, inputs)) for cell in grid.cells(choices)
+        (cell, sd_orders.plan(cell.choices, destination, inputs, grid.name(cell)))
+        for cell in grid.cells(choices)
     ]
     tell(context, plans[0][1])
     if context.is_dry_run:

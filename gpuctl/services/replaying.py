@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuctl.errors import UsageError
+from gpuctl.models import Json
 from gpuctl.services import destinations, receipts
 from gpuctl.services.generating import Order
 from gpuctl.workloads import WORKLOADS
@@ -33,4 +34,15 @@ def order(file: Path, out: str | None, settings: Settings) -> Order:
     formats = tuple(WORKLOADS[workload].FORMATS)
     folder = settings.path(f"{workload}.output_dir")
     destination = destinations.plan(out, folder, formats)
-    return Order(workload, receipts.job_input(receipt), destination, {}, told)
+    inputs = _inputs(told["receipt"])
+    return Order(workload, receipts.job_input(receipt), destination, inputs, told)
+
+
+def _inputs(details: Json) -> dict[str, Path]:
+    """The local files that the job was given, where they are still what they were. Another machine
+    needs them; the one that made the result may have kept them."""
+    from gpuctl.services.inputs import content_name  # noqa: PLC0415  only with files
+
+    named = details.get("inputs") or {}
+    paths = {str(name): Path(path) for name, path in named.items() if Path(path).is_file()}
+    return {name: path for name, path in paths.items() if content_name(path) == name}

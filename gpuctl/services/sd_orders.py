@@ -36,13 +36,17 @@ class Plan:
         return {name: chunks.to_json() for name, chunks in self.meters.items()}
 
 
-def plan(choices: Choices, destination: Destination, inputs: Mapping[str, Path]) -> Plan:
-    """Raises UsageError for what cannot be meant. `inputs` are what `choices` names."""
+def plan(
+    choices: Choices, destination: Destination, inputs: Mapping[str, Path], cell: str = ""
+) -> Plan:
+    """Raises UsageError for what cannot be meant. `inputs` are what `choices` names; `cell` tells
+    the pictures of a grid apart."""
     request = sd.resolve(choices)
     texts = {"prompt": request.input["prompt"], "negative": request.input["negative_prompt"]}
     meters = {name: sd_meter.measure(text) for name, text in texts.items() if text}
     told = {
         "prompt": choices.prompt,
+        "cell": cell,
         # Where the pictures came from: another machine will need them for a replay.
         "receipt": {"inputs": {name: str(path.absolute()) for name, path in inputs.items()}}
         if inputs

@@ -121,7 +121,8 @@ def file_name(order: Json, told: Json, artifact: Json) -> tuple[str, str]:
     if order.get("api") == "upscale":
         return f"{told.get('stem') or 'picture'}-large", suffix
     words = sd_prompt.slug(str(told.get("prompt") or order.get("prompt") or ""))
-    return f"{words}-{artifact.get('seed', order.get('seed', 0))}", suffix
+    cell = f"-{sd_prompt.slug(str(told['cell']))}" if told.get("cell") else ""
+    return f"{words}-{artifact.get('seed', order.get('seed', 0))}{cell}", suffix
 
 
 def summary(order: Json, metrics: Json, files: int) -> list[str]:

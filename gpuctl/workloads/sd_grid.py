@@ -54,6 +54,10 @@ class Grid:
     def rows(self) -> list[str]:
         return [""] if self.down is None else [self.down.label(v) for v in self.down.values]
 
+    def name(self, cell: Cell) -> str:
+        """What tells a cell apart from the others: `cfg 2 steps 8`."""
+        return f"{self.columns[cell.column]} {self.rows[cell.row]}".strip()
+
     def cells(self, choices: Choices) -> list[Cell]:
         """Row by row. A model is switched as rarely as the order allows."""
         found = []

@@ -39,7 +39,9 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
         raise Failure(
             "worker_died", f"the WebUI has gone: {gone}", "submit it again: a fresh one starts"
         ) from gone
-    return {"engine": _engine(), "api": api, "load_s": round(waited_s, 3), **done}
+    # A WebUI that answers at once was not waited for.
+    load_s = round(waited_s, 3) if waited_s >= 0.1 else 0.0
+    return {"engine": _engine(), "api": api, "load_s": load_s, **done}
 
 
 def needs_venv(given: dict[str, Any]) -> bool:  # noqa: ARG001 - the worker's signature

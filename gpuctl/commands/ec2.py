@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.commands import access, leasing
+from gpuctl.commands import access, ec2_validation, leasing
 from gpuctl.commands import ec2_options as options
 from gpuctl.commands import ec2_text as text
 from gpuctl.commands.ec2_options import desk, settled
@@ -20,6 +20,7 @@ from gpuctl.services import ec2_desk, ec2_launching, ec2_logs, machines, spans, 
 from gpuctl.services.ec2_orders import Asked
 
 app = typer.Typer(help="Rehearse an image on EC2: validate it, or do its parts one by one.")
+app.command()(ec2_validation.validate)
 
 
 @app.command()
@@ -64,6 +65,9 @@ def show_plan(context: Context, found: ec2_desk.Desk, asked: Asked, ref: str) ->
     wishes = found.wishes(asked)
     rows = ec2_desk.price_rows(wishes)
     context.console.result(text.plan_data(wishes, ref, rows), text.plan_text(wishes, ref, rows))
+
+
+app.command("test")(ec2_validation.trial)
 
 
 @app.command("list")

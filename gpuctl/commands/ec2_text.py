@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gpuctl.commands.machine_text import machine_data
@@ -10,6 +11,7 @@ from gpuctl.commands.render import money, table
 from gpuctl.models import Json, Machine
 from gpuctl.services.ec2_preparing import Wishes
 from gpuctl.services.killers import Guarded
+from gpuctl.services.validation import Result
 
 
 def plan_data(wishes: Wishes, image: str, rows: Sequence[tuple[str, float | None, Any]]) -> Json:
@@ -73,3 +75,41 @@ def instance_text(machine: Machine, guarded: Guarded, usd: float | None, now: fl
     lines += [f"  {'✓' if k.is_armed else '✗'} {k.name}: {k.why or 'read back'}"
               for k in guarded.killers]  # fmt: skip
     return "\n".join(lines)
+
+
+def result_text(image: str, result: Result, path: Path, uncovered: Sequence[str]) -> str:
+    """What a rehearsal that passed has shown."""
+    total_s = sum(phase.elapsed_s for phase in result.phases.done)
+    cents = "an unknown sum" if result.usd is None else f"{result.usd * 100:.1f} ¢"
+    lines = [
+        f"{image} passed on {result.gpu} (driver {result.driver}) in {total_s:.0f} s, for {cents}",
+        *(f"  ✓ {each.name}: {each.detail}" for each in result.evidence),
+        *(f"  not covered: {each}" for each in uncovered),
+        f"passport: {path}",
+    ]
+    return "\n".join(lines)
+
+
+def passport_text(document: Json, why: str | None, path: Path) -> str:
+    """One passport, and whether it is intact."""
+    machine = document.get("machine") or {}
+    lines = [
+        f"{document.get('workload')} {document.get('variant')}: {document.get('reference')}",
+        f"  digest    {document.get('digest')}",
+        f"  verdict   {'passed' if document.get('passed') else 'FAILED'}, {document['created_at']}",
+        f"  machine   {machine.get('gpu')} ({machine.get('type')}), driver {machine.get('driver')}",
+        f"  host key  pinned from {machine.get('host_key')}",
+        *(
+            f"  {'✓' if each['is_ok'] else '✗'} {each['name']}: {each['detail']}"
+            for each in document.get("checks", ())
+        ),
+        *(f"  not covered: {each}" for each in document.get("not_covered", ())),
+        f"  integrity {why or 'intact'}{', simulated' if document.get('simulated') else ''}",
+        f"  file      {path}",
+    ]
+    return "\n".join(lines)
+
+
+def passports_text(rows: Sequence[Sequence[str]]) -> str:
+    head = ("workload", "variant", "digest", "verdict", "made", "gpu", "integrity")
+    return table(head, rows) or "no passports yet; gpuctl ec2 validate makes one"

@@ -12,6 +12,9 @@ from gpuctl.sim.wire import RECORD
 from tests.support.openapi import found_description
 from tests.support.wire import Wire
 
+# Its fixture is everybody's; a module that named it later could not have its asserts explained.
+pytest_plugins = ["tests.support.simulator"]
+
 _INHERITED = (
     "GPUCTL_",
     "RUNPOD_",

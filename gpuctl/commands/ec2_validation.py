@@ -118,6 +118,8 @@ def _order(
         variant="slim" if slim else "full",
         is_pulled=pull,
         is_kept=keep,
+        registries=context.registries(),
+        report=context.console,
     )
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.commands import canary
+from gpuctl.commands import canary, gate
 from gpuctl.commands import machine_text as text
 from gpuctl.commands.canary import CanaryOption
+from gpuctl.commands.gate import NoGateOption
 from gpuctl.commands.leasing import (
     confirm_losses,
     drained,
@@ -64,7 +65,8 @@ NoLeaseOption = Annotated[
     bool, typer.Option("--no-lease", help="Never ends by itself; needs --reason.")
 ]
 ReasonOption = Annotated[
-    str | None, typer.Option("--reason", metavar="TEXT", help="Why without a lease; recorded.")
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="Why without a lease or a passport; recorded."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be used.")]
 
@@ -95,6 +97,7 @@ def deploy(
     reason: ReasonOption = None,
     wait: WaitOption = True,
     canary_: CanaryOption = None,
+    no_gate: NoGateOption = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Rent a new one, then terminate the old one.")
     ] = False,
@@ -107,6 +110,7 @@ def deploy(
     gpuctl deploy flux --dry-run
     """
     context: Context = ctx.obj
+    is_for_gate = no_gate and not no_lease
     wishes = orders.Wishes(
         gpus=orders.listed(gpu or ()),
         min_vram_gb=min_vram,
@@ -115,7 +119,8 @@ def deploy(
         volume_id=volume,
         image=orders.slim_image(context.settings, workload, image) if slim else image,
         max_price_usd_h=max_price,
-        lease=LeaseWishes(ttl, idle_stop, budget, no_lease, reason),
+        # One reason serves both waivers.
+        lease=LeaseWishes(ttl, idle_stop, budget, no_lease, None if is_for_gate else reason),
         env=orders.environment(env or ()),
     )
     order = orders.order(
@@ -126,13 +131,14 @@ def deploy(
         refuse_above_balance(context, order.lease.budget_usd)
     is_tried = canary.is_wanted(context, canary_, wait=wait)
     if context.is_dry_run:
-        _show_plan(context, order, is_tried)
+        _show_plan(context, order, is_tried, gate.told(context, order, no_gate, reason))
         return
     reconcile(context)
     existing = machines.for_workload(context.session(), workload)
     if existing and use_existing(context, existing, replace=replace):
         _reuse(context, existing.name, wait, is_tried)
         return
+    order = gate.passed(context, order, no_gate, reason)
     if existing:
         _give_back(context, existing)
     _rent(context, order, wait, is_tried, existing)
@@ -159,15 +165,21 @@ def _as_its_image_says(context: Context, order: deploying.Order) -> deploying.Or
     return dataclasses.replace(order, need=needed)
 
 
-def _show_plan(context: Context, order: deploying.Order, is_tried: bool) -> None:
+def _show_plan(
+    context: Context, order: deploying.Order, is_tried: bool, gate_: Json | None
+) -> None:
     session = context.session()
     plan = deploying.plan(session, order)
-    data = {**text.plan_data(plan, deploying.preview(session, plan)), "canary": is_tried}
+    data = {
+        **text.plan_data(plan, deploying.preview(session, plan)),
+        "canary": is_tried,
+        "gate": gate_,
+    }
     body = json.dumps(data["body"], indent=2, ensure_ascii=False)
     context.console.result(
         data,
         f"would rent for {order.workload}:\n{text.plan_text(plan)}\n{canary.plan_row(is_tried)}\n"
-        f"POST /v2/pods {body}",
+        f"{gate.row(gate_)}POST /v2/pods {body}",
     )
 
 

@@ -64,9 +64,11 @@ def simulated_access(settings: Settings, sim_folder: Path) -> AwsAccess:
     configured = access(settings)
     if is_here(configured):
         return configured
-    from gpuctl.sim import ec2_launcher  # noqa: PLC0415  only with --sim
+    from gpuctl.sim import ec2_launcher, launcher  # noqa: PLC0415  only with --sim
 
+    simulator = launcher.ensure(sim_folder)
     own = {
+        "GPUCTL_SIM_REGISTRY": simulator.registry_url,
         "GPUCTL_SIM_STEP_S": str(settings.number("sim.step_s")),
         "GPUCTL_SIM_LOAD_S": str(settings.number("sim.load_s")),
         "GPUCTL_SIM_MINUTE_MS": str(round(settings.number("sim.minute_s") * 1000)),

@@ -31,15 +31,22 @@ def new_name(workload: str) -> str:
 
 
 def create(
-    session: Session, request: MachineRequest, offer: Offer, *, lease: Json | None = None
+    session: Session,
+    request: MachineRequest,
+    offer: Offer,
+    *,
+    lease: Json | None = None,
+    noted: Json | None = None,
 ) -> Machine:
     """Asks for `offer` under a new name and returns the machine, found by that name if need be.
 
-    Raises NotSeen when the call broke and nothing appeared, StillBilling when nobody could tell,
-    and the provider's refusals as they are; those are certain to have created nothing.
+    `noted` goes into the journal with the intent. Raises NotSeen when the call broke and nothing
+    appeared, StillBilling when nobody could tell, and the provider's refusals as they are; those
+    are certain to have created nothing.
     """
     request = replace(request, name=new_name(request.workload))
     detail = {
+        **(noted or {}),
         **journal.author(),
         "offer": asdict(offer),
         "image": request.need.image,

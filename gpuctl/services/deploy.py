@@ -31,7 +31,8 @@ MOST_BOOTS = 3
 class Order:
     """What is wanted, fully resolved. `cloud` is secure, community or any; `public_key` one line
     or several, as in authorized_keys; `boot_limit_s` seconds, and `boot_limit_usd` dollars of the
-    machine's own rate, until it must be usable. `lease` None leaves the machine without one."""
+    machine's own rate, until it must be usable. `lease` None leaves the machine without one.
+    `noted` goes into the journal: why the gate let it pass."""
 
     workload: str
     need: Need
@@ -46,6 +47,7 @@ class Order:
     boot_limit_s: float = 1200.0
     boot_limit_usd: float | None = None
     lease: Terms | None = None
+    noted: Json | None = None
 
     def boot_limit_for(self, machine: Machine) -> float:
         """Seconds until `machine` must be usable: the shorter of the two limits."""
@@ -165,7 +167,9 @@ def _rent(session: Session, plan: Plan, offer: Offer, probe: Probe | None, wait:
     machine: Machine | None = None
     try:
         with interrupts.held(session.report):
-            machine = create(session, plan.request, offer, lease=_lease(session, plan, offer))
+            lease = _lease(session, plan, offer)
+            noted = plan.order.noted
+            machine = create(session, plan.request, offer, lease=lease, noted=noted)
         leases.seen(session, machine)
         _check_terms(plan.order, machine)
         if not wait:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuctl.errors import ApiError, ConnectionFailed, CredentialsError, NotFound
 from gpuctl.images import references
-from gpuctl.models import MachineRequest, Secret
-from gpuctl.services import image_refs
+from gpuctl.models import MachineRequest, Report, Secret
+from gpuctl.services import image_inspection, image_refs
 from gpuctl.services.ec2_orders import Asked
 from gpuctl.workloads import whisper
 
 if TYPE_CHECKING:
     from gpuctl.config import Settings
+    from gpuctl.services.image_access import Access
     from gpuctl.state import State
 
 
@@ -56,8 +58,13 @@ def order(
     variant: str,
     is_pulled: bool,
     is_kept: bool,
+    registries: Access,
+    report: Report,
 ) -> Order:
-    """An order with the digest that was pushed from here, and the account of the registry."""
+    """An order with the digest that its registry has, and the account there.
+
+    Raises NotFound before anything is rented when there is no such image.
+    """
     ref = references.parsed(request.need.image)
     user, token = settings.text_or_none("dockerhub.username"), settings.secret("dockerhub.token")
     own = settings.text("dockerhub.registry")
@@ -68,10 +75,24 @@ def order(
         request=request,
         variant=variant,
         asked=asked,
-        digest=ref.digest or image_refs.recorded(state, request.need.image),
+        digest=ref.digest or _digest(state, request.need.image, registries, report),
         env={**told, "GPUCTL_WORKLOAD": request.workload},
         section=section,
         is_pulled=is_pulled,
         is_kept=is_kept,
         login=(user, token) if user and token and ref.registry == own else None,
     )
+
+
+def _digest(state: State, image: str, registries: Access, report: Report) -> str | None:
+    """As pushed from here, else as the registry says; None when it does not let us ask."""
+    if known := image_refs.recorded(state, image):
+        return known
+    try:
+        found = image_inspection.digest(image, registries)
+    except (CredentialsError, ApiError, ConnectionFailed) as error:
+        report.warn(f"which digest {image} has could not be asked: {error.message}")
+        return None
+    if found is None:
+        raise NotFound(f"{image} is not in its registry", hint="gpuctl build, then gpuctl push")
+    return found

@@ -7,6 +7,7 @@ GPUCTL_ROOT is its disk, GPUCTL_SIM_SCRIPTS what the image would carry.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -49,18 +50,39 @@ def _login(rest: list[str]) -> int:
 def _pull(rest: list[str]) -> int:
     image = rest[-1]
     time.sleep(float(os.environ.get("GPUCTL_SIM_PULL_S", "0.1")))
-    if "no-such-image" in image:
-        return _fail(f"Error response from daemon: manifest for {image} not found: unknown")
+    digest = _digest(image)
+    if digest is None:
+        return _fail(
+            f"Error response from daemon: manifest for {image} not found: manifest unknown"
+        )
     state = _state()
-    state["images"][image] = digest_of(image)
+    state["images"][image] = digest
     _write(state)
-    return _say(f"Digest: {digest_of(image)}\nStatus: Downloaded newer image for {image}")
+    return _say(f"Digest: {digest}\nStatus: Downloaded newer image for {image}")
 
 
-def digest_of(image: str) -> str:
-    """The digest in the name, else one made from the name: nothing is really pulled."""
-    _, at, digest = image.partition("@")
-    return digest if at else "sha256:" + hashlib.sha256(image.encode()).hexdigest()
+def _digest(image: str) -> str | None:
+    """What the simulator's registry has under that name; None when it has nothing. The layers stay
+    there: a container runs this computer's own copy of the scripts."""
+    name, _, digest = image.partition("@")
+    name, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+    first = name.partition("/")[0]
+    if "." in first or ":" in first or first == "localhost":
+        name = name.lower().replace(":", "-")
+    elif "/" not in name:
+        name = f"library/{name}"
+    address = os.environ["GPUCTL_SIM_REGISTRY"].removeprefix("http://")
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request(
+            "HEAD", f"/v2/{name}/manifests/{digest or tag}", headers={"Accept": "*/*"}
+        )
+        answer = connection.getresponse()
+        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
+    except OSError:
+        return None
+    finally:
+        connection.close()
 
 
 def _image(rest: list[str]) -> int:

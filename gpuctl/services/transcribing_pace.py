@@ -13,6 +13,9 @@ QUIET_S = 4.0
 # … and a first look at loud audio may take it so long.
 LOUD_QUIET_S = 30.0
 TELLING_STEP_S = 0.002
+# A look that leaves sound without words may be followed by one at what comes after them: more of
+# them than the ten repeats after which the server goes on.
+LOUD_PASSES = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Leg:
     def hear(self, news: News, now: float) -> None:
         """Takes what a message says of the connection itself."""
         if news.position is not None:
-            self.position_s = max(self.position_s, self.offset_s + news.position)
+            position_s = self.offset_s + news.position
+            if position_s > self.position_s:
+                self.position_s, self.passes_since_all = position_s, 0
         if news.received is not None:
             self.received_s = self.offset_s + news.received
         if news.segments is not None:
@@ -92,7 +97,8 @@ class Leg:
         if self.padded_at is None:
             return False
         if self.tells_position:
-            return self.has_received_all and (self.has_ended or self.passes_since_all > 0)
+            is_looked_at = self.passes_since_all >= (LOUD_PASSES if is_loud else 1)
+            return self.has_received_all and (self.has_ended or is_looked_at)
         if has_open and self.repeats >= SAME_OFTEN and now - self.padded_at > SETTLE_S:
             return True
         limit_s = LOUD_QUIET_S if is_loud and not has_open else QUIET_S

@@ -58,6 +58,7 @@ class Hearing:
 
     accepted: list[Segment] = field(default_factory=list)
     open: tuple[Segment, ...] = ()
+    _gone: tuple[Segment, ...] = ()
     language: str | None = None
 
     @property
@@ -77,7 +78,8 @@ class Hearing:
         if news.segments is not None:
             told = [shifted(segment, offset_s) for segment in news.segments]
             new += [one for one in told if one.is_completed and self._keep(one)]
-            self.open = tuple(one for one in told if not one.is_completed and self._is_new(one))
+            still = tuple(one for one in told if not one.is_completed and self._is_new(one))
+            self._gone, self.open = (() if still else self.open), still
         if news.position is not None:
             new += self._settle_before(news.position + offset_s)
         return new
@@ -85,16 +87,19 @@ class Hearing:
     def settle(self) -> list[Segment]:
         """Takes what is open for final: all the audio was heard."""
         new = [one for one in map(_completed, self.open) if self._keep(one)]
-        self.open = ()
+        self.open = self._gone = ()
         return new
 
     def drop_open(self) -> None:
         """Its audio will be sent again."""
-        self.open = ()
+        self.open = self._gone = ()
 
     def _settle_before(self, position_s: float) -> list[Segment]:
-        """The server is done with it but never said so: a sentence that came twice in a row."""
-        passed = [one for one in self.open if one.end <= position_s + TOLERANCE_S]
+        """The server is done with it but never said so: it takes a sentence that came twice in a
+        row for an echo."""
+        both = (*self._gone, *self.open)
+        passed = [one for one in both if one.end <= position_s + TOLERANCE_S]
+        self._gone = ()
         self.open = tuple(one for one in self.open if one not in passed)
         return [one for one in map(_completed, passed) if self._keep(one)]
 

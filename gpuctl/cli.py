@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "terminate": ("gpuctl.commands.ends", "terminate"),
     "gpus": ("gpuctl.commands.catalog", "gpus"),
     "datacenters": ("gpuctl.commands.catalog", "datacenters"),
+    "endpoint": ("gpuctl.commands.endpoint", "app"),
     "volumes": ("gpuctl.commands.volumes", "app"),
     "build": ("gpuctl.commands.build", "build"),
     "push": ("gpuctl.commands.push", "push"),

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("terminate", "End a machine for good, and prove that it is gone."),
         ("gpus", "List GPU types with price, memory and stock."),
         ("datacenters", "List places and what each has in stock."),
+        ("endpoint", "Make, scale, look into and delete serverless endpoints."),
         ("volumes", "List, make, grow and delete network volumes."),
     ),
     "Images": (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gpuctl.commands.machine_choice import need
 from gpuctl.context import Context
 from gpuctl.errors import CredentialsError
-from gpuctl.models import Endpoint, Machine
+from gpuctl.models import Endpoint, Machine, Secret
 from gpuctl.services import endpoint_making, endpoint_memory, endpoint_orders, queue_link
 from gpuctl.services.endpoint_orders import EndpointPlan, EndpointWishes
 
@@ -24,17 +25,26 @@ def listed_endpoint(context: Context, on: str) -> Machine | None:
 
 def plan(context: Context, workload: str, wishes: EndpointWishes) -> EndpointPlan:
     """What would be asked for. Raises UsageError, NoCapacity, BudgetRefused."""
-    bucket = context.bucket()
-    env = {**queue_link.worker_environment(bucket), **wishes.env}
-
     return endpoint_orders.plan(
         context.settings,
         workload,
         need(context, workload),
-        replace(wishes, env=env),
+        with_bucket(context, wishes),
         context.endpoints().cards(),
-        queue_link.worker_secrets(bucket, context.settings.secret("huggingface.token")),
+        secrets(context),
     )
+
+
+def with_bucket(context: Context, wishes: EndpointWishes) -> EndpointWishes:
+    """The workers are told where large results go; what the operator says wins."""
+    env = {**queue_link.worker_environment(context.bucket()), **wishes.env}
+    return replace(wishes, env=env)
+
+
+def secrets(context: Context) -> Mapping[str, Secret]:
+    """What workers need to know: the bucket's key and Hugging Face's."""
+    token = context.settings.secret("huggingface.token")
+    return queue_link.worker_secrets(context.bucket(), token)
 
 
 def make(context: Context, wanted: EndpointPlan) -> Endpoint:

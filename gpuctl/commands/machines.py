@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.commands import canary, gate
+from gpuctl.commands import canary, endpoint_deploy, gate
 from gpuctl.commands import machine_text as text
 from gpuctl.commands.canary import CanaryOption
 from gpuctl.commands.gate import NoGateOption
@@ -101,6 +101,9 @@ def deploy(
     replace: Annotated[
         bool, typer.Option("--replace", help="Rent a new one, then terminate the old one.")
     ] = False,
+    serverless: Annotated[
+        bool, typer.Option("--serverless", help="An endpoint with workers that come and go.")
+    ] = False,
 ) -> None:
     """Rent a GPU machine: the cheapest that fits and is to be had. Nothing is left half-made.
 
@@ -108,8 +111,14 @@ def deploy(
     gpuctl deploy flux --gpu "RTX 4090" --max-price 0.80
     gpuctl deploy flux --ttl 2h --idle-stop 20m --budget 3
     gpuctl deploy flux --dry-run
+    gpuctl deploy tts --serverless
     """
     context: Context = ctx.obj
+    if serverless:
+        only = (cloud, ttl, idle_stop, budget, reason, canary_, slim or None, no_lease or None)
+        wished = endpoint_deploy.wishes(gpu, min_vram, dc, volume, image, max_price, env)
+        endpoint_deploy.deploy(context, workload, wished, machine_only=only, replace=replace)
+        return
     is_for_gate = no_gate and not no_lease
     wishes = orders.Wishes(
         gpus=orders.listed(gpu or ()),

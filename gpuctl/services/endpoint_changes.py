@@ -18,7 +18,7 @@ def body(
     session: EndpointSession,
     settings: Settings,
     endpoint: Endpoint,
-    need: Need,
+    need: Need | None,
     asked: EndpointWishes,
     *,
     with_env: bool = False,
@@ -105,17 +105,20 @@ def _gpu(
     session: EndpointSession,
     settings: Settings,
     endpoint: Endpoint,
-    need: Need,
+    need: Need | None,
     asked: EndpointWishes,
 ) -> Json:
+    if need is None and asked.min_vram_gb is None:
+        raise UsageError("how much memory must a GPU have?", hint="--min-vram GB")
+    needed_gb, min_cuda = (need.vram_gb, need.min_cuda) if need else (0, None)
     limit = asked.max_price_usd_h
     choice = endpoint_orders.choose(
         session.endpoints.cards(),
-        vram_gb=need.vram_gb if asked.min_vram_gb is None else asked.min_vram_gb,
+        vram_gb=needed_gb if asked.min_vram_gb is None else asked.min_vram_gb,
         max_price_usd_h=settings.number("endpoint.max_price_usd_h") if limit is None else limit,
         gpus=asked.gpus,
     )
-    return gpu_body(choice.pools, choice.excluded, endpoint.gpu_count, need.min_cuda)
+    return gpu_body(choice.pools, choice.excluded, endpoint.gpu_count, min_cuda)
 
 
 def _environment(

@@ -46,6 +46,8 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
     for pair in given or ():
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"{option} wants NAME=VALUE, not '{pair}'")
+            raise UsageError(
+                f"{option} wants NAME=VALUE, not '{pair}'", hint=f"{option} {pair or 'NAME'}=VALUE"
+            )
         found[name] = value
     return found

@@ -46,6 +46,8 @@ class Pushing:
             self._voice.report.step(f"pushing {len(self._layers)}: {found[1]}")
             return
         else:
+            if "Retrying in" in line:
+                self._voice.report.step(f"the registry hesitates: {line}")
             return
         done = sum(self._layers.values())
         if done:

@@ -103,9 +103,15 @@ class ImageRegistry:
 
     def _refusal(self, request: Request, right: str) -> Response | None:
         _, _, token = request.headers.get("authorization", "").partition(" ")
-        enough = ("push",) if right == "push" else ("pull", "push")
-        if any(secrets.compare_digest(token.encode(), self._tokens[k].encode()) for k in enough):
+        shown = [
+            kind
+            for kind, ours in self._tokens.items()
+            if secrets.compare_digest(token.encode(), ours.encode())
+        ]
+        if right in shown or "push" in shown:
             return None
+        if shown:  # a token, but one that only reads: docker would try a 401 again for a minute
+            return Refused(403, "DENIED", "requested access to the resource is denied").response()
         answer = Refused(401, "UNAUTHORIZED", "authentication required").response()
         scope = f"repository:{request.path_params.get('name', '')}:pull"
         scope += ",push" if right == "push" else ""

@@ -7,13 +7,13 @@ GPUCTL_ROOT is its disk, GPUCTL_SIM_SCRIPTS what the image would carry.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,25 +64,34 @@ def _pull(rest: list[str]) -> int:
 def _digest(image: str) -> str | None:
     """What the simulator's registry has under that name; None when it has nothing. The layers stay
     there: a container runs this computer's own copy of the scripts."""
-    name, _, digest = image.partition("@")
-    name, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+    name, tag, digest = _named(image)
     first = name.partition("/")[0]
     if "." in first or ":" in first or first == "localhost":
         name = name.lower().replace(":", "-")
     elif "/" not in name:
         name = f"library/{name}"
-    address = os.environ["GPUCTL_SIM_REGISTRY"].removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=10)
+    registry = os.environ["GPUCTL_SIM_REGISTRY"]
     try:
-        connection.request(
-            "HEAD", f"/v2/{name}/manifests/{digest or tag}", headers={"Accept": "*/*"}
-        )
-        answer = connection.getresponse()
-        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
-    except OSError:
+        token = json.loads(_get(f"{registry}/token").read())["token"]
+        answer = _get(f"{registry}/v2/{name}/manifests/{digest or tag}", token)
+    except (OSError, ValueError, KeyError):
         return None
-    finally:
-        connection.close()
+    found: str | None = answer.headers["Docker-Content-Digest"]
+    return found
+
+
+def _named(image: str) -> tuple[str, str, str]:
+    """Repository, tag and digest; a colon of the registry's port is none of a tag."""
+    name, _, digest = image.partition("@")
+    if ":" not in name.rpartition("/")[2]:
+        return name, "latest", digest
+    repository, _, tag = name.rpartition(":")
+    return repository, tag, digest
+
+
+def _get(url: str, token: str = "") -> Any:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10)
 
 
 def _image(rest: list[str]) -> int:
@@ -90,7 +99,7 @@ def _image(rest: list[str]) -> int:
     found = _state()["images"].get(image)
     if found is None:
         return _fail(f"Error: No such image: {image}")
-    return _say(f"{image.partition('@')[0].rpartition(':')[0] or image}@{found}")
+    return _say(f"{_named(image)[0]}@{found}")
 
 
 def _run(rest: list[str]) -> int:

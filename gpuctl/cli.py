@@ -23,6 +23,8 @@ from gpuctl.errors import GpuctlError, Interrupted, PassedThrough, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "flux": ("gpuctl.commands.flux", "flux"),
     "sd": ("gpuctl.commands.sd", "app"),
+    "tts": ("gpuctl.commands.tts", "tts"),
+    "voices": ("gpuctl.commands.voices", "app"),
     "transcribe": ("gpuctl.commands.transcribe", "transcribe"),
     "replay": ("gpuctl.commands.jobs", "replay"),
     "enhance": ("gpuctl.commands.prompts", "enhance"),

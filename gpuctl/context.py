@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gpuctl import config, resources
 from gpuctl.console import Console
 from gpuctl.context_endpoints import EndpointContext
+from gpuctl.context_voices import VoiceContext
 from gpuctl.models import Need, Secret
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _OF_THE_ACCOUNT = (
 )
 
 
-class Context(EndpointContext):
+class Context(EndpointContext, VoiceContext):
     """Settings, console, state, clock, and the providers. Nothing is read or opened before use."""
 
     def __init__(

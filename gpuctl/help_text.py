@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     "Generate": (
         ("flux", "Paint pictures from a prompt."),
         ("sd", "Paint with Stable Diffusion on Automatic1111."),
+        ("tts", "Speak a text in a cloned voice."),
+        ("voices", "Add, list, show and remove voices to speak with."),
         ("transcribe", "Turn speech into text or subtitles, live or from recordings."),
         ("replay", "Make a picture again from its receipt."),
         ("enhance", "Let Claude rewrite a prompt, and show the difference."),

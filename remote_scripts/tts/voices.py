@@ -16,6 +16,9 @@ from worker.report import Failure, confine, measure
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 SENT_WITH_JOB = "inputs/"
 DEFAULT = "default"
+# Nobody's voice, made of tones: what tries a machine must not need anybody's consent.
+TONE = "builtin:tone"
+TONE_S, TONE_RATE = 6.0, 22_050
 # The model cuts it there itself (workloads.md §1.5); much more is a recording, not a voice.
 USED_S = 15.0
 SHORTEST_S = 1.0
@@ -35,6 +38,8 @@ class Voice:
 
 def prepare(name: str | None, field: str, config: Config) -> Voice:
     """The voice called `name`. Raises Failure (bad_input)."""
+    if name == TONE:
+        return _tone(config)
     source = find(name or DEFAULT, field, config)
     size, digest = measure(source)
     if not size:
@@ -73,6 +78,22 @@ def available(config: Config) -> list[str]:
         return []
     files = (path for path in config.voices_dir.iterdir() if path.suffix.lower() in SUFFIXES)
     return sorted({path.stem for path in files})
+
+
+def _tone(config: Config) -> Voice:
+    import numpy as np
+
+    target = config.voices_dir / ".by-content" / "tone.wav"
+    if not target.is_file():
+        moments = np.arange(round(TONE_S * TONE_RATE)) / TONE_RATE
+        tone = sum(np.sin(2 * np.pi * 140 * k * moments) / k for k in range(1, 9))
+        syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * moments)
+        with report.disk_full_named():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(f".{os.getpid()}.part")
+            encoding.write_wav((0.15 * tone * syllables).astype(np.float32), TONE_RATE, part)
+            part.replace(target)
+    return Voice(TONE, target, "tone")
 
 
 def _confined(folder: Path, name: str, field: str) -> Path:

@@ -18,6 +18,8 @@ Json = dict[str, Any]
 POLL_S = 0.5
 # With a silent socket the truth is asked for so often.
 RECONCILE_S = 5.0
+# Before it has begun, its place in the queue is what changes.
+WAITING_S = 1.0
 # ComfyUI may take so long to come back before a job on it is given up.
 AWAY_S = 60.0
 LOST_CHECKS = 3
@@ -128,8 +130,8 @@ class Watch:
             try:
                 message = listen()
             except TimeoutError:
-                is_quiet = time.monotonic() - heard_at > RECONCILE_S or self._absent > 0
-                if is_quiet:
+                patience_s = RECONCILE_S if self._progress.has_begun else WAITING_S
+                if time.monotonic() - heard_at > patience_s or self._absent:
                     heard_at = time.monotonic()
                     entry = self._reconciled()
                     if entry is not None:
@@ -199,9 +201,11 @@ class _Progress:
         self._done_steps = 0
         self._current = ""
         self._current_steps = 0
+        self.has_begun = False
 
     def note(self, kind: str, data: Json) -> None:
         node = str(data.get("node") or "")
+        self.has_begun |= kind == "execution_start"
         if kind == "execution_cached":
             self._done_nodes |= {str(one) for one in data.get("nodes") or ()}
         elif kind == "executing" and node:

@@ -26,8 +26,6 @@ Json = dict[str, Any]
 REQUIREMENTS = "requirements.txt"
 _PACKAGES = ("fastapi", "uvicorn", "websockets")
 _TOLD = ("seed", "width", "height", "frames", "fps")
-# Ids that belong together: the same job has the same prompt id, whoever asks.
-_NAMESPACE = uuid.UUID("6f6b1c52-58a7-4a7c-8a0a-3c1f4d0f9b5e")
 
 
 def handler(job: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def handler(job: dict[str, Any]) -> dict[str, Any]:
     _upload(comfy, built, start, end)
     preflight.check(comfy, built.workflow.graph, fetch_missing=_may_fetch())
     prepared = time.monotonic()
-    entry = _run(comfy, built, str(job["id"]))
+    entry = _run(comfy, built)
     made = time.monotonic()
     files = _bring(comfy, entry, built)
     metrics = {
@@ -110,8 +108,9 @@ def _upload(
         raise comfy_client.unreachable(comfy.where, error) from error
 
 
-def _run(comfy: Comfy, built: Built, job_id: str) -> Json:
-    prompt_id = str(uuid.uuid5(_NAMESPACE, job_id))
+def _run(comfy: Comfy, built: Built) -> Json:
+    # A fresh one for each attempt: an earlier one of this job may still be in the history.
+    prompt_id = str(uuid.uuid4())
     graph = built.workflow.graph
     with report.disk_full_named():
         path = report.output_dir().parent / "graph.json"

@@ -14,7 +14,7 @@ EventKind = Literal["accepted", "loading", "progress", "log", "artifact", "done"
 
 
 class Secret:
-    """A value that must not be shown. Only `clients`, `remote` and the redactor call `reveal`."""
+    """A value that must not be shown. `clients`, `remote`, `images` and the redactor may reveal it."""
 
     __slots__ = ("_value",)
 
@@ -206,7 +206,8 @@ class Pin:
 class JobRecord:
     """What this computer remembers of a job. Times are Unix seconds.
 
-    `status` is submitted, running, done, failed, cancelled or fetched (done and brought home).
+    `status` is submitted, running, done, failed, cancelled, fetched (done and brought home), or
+    expired: its queue forgot it, and how it ended is not known.
     `target` is what `--on` would be given to reach the machine again. `context` holds what the
     receipt needs and the worker never sees (the user's own prompt, the destination, …).
     """

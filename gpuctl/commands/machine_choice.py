@@ -8,7 +8,7 @@ from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine, Need
-from gpuctl.services import ec2_ending, journal, leases, machines, volumes
+from gpuctl.services import ec2_ending, endpoint_making, journal, leases, machines, volumes
 from gpuctl.services.machines import Listed
 from gpuctl.workloads import WORKLOADS
 
@@ -21,6 +21,7 @@ def reconcile(context: Context) -> None:
             settle(session)
         leases.report_abandoned(context.session())
         volumes.reconcile(storage(context))
+        endpoint_making.reconcile(context.endpoint_session())
 
 
 def storage(context: Context) -> volumes.Storage:

@@ -12,6 +12,7 @@ from gpuctl.errors import GpuctlError, UsageError
 from gpuctl.holdings import HOURS_A_MONTH, STANDARD, Bill, volume_usd_month
 from gpuctl.models import JobRecord, Machine
 from gpuctl.providers.runpod_account import RunpodAccount
+from gpuctl.providers.runpod_endpoints import NAME as ENDPOINT_JOURNAL
 from gpuctl.services import spans
 from gpuctl.services.asking import ask_all
 from gpuctl.services.jobs import cost_usd
@@ -164,6 +165,10 @@ def _known(records: Records, asked: Window) -> list[_Thing]:
     rates = {machine.id: machine.price_usd_h for machine in records.machines}
     for intent in records.journal:
         if intent.machine_id is None:
+            continue
+        if intent.provider == ENDPOINT_JOURNAL:
+            # Its workers come and go: only the bill knows when they ran.
+            found.append(_Thing(intent.machine_id, "endpoint", intent.name, intent.workload))
             continue
         if intent.provider == VOLUME_JOURNAL:
             thing = _Thing(intent.machine_id, "volume", str(intent.detail["name"]), "storage")

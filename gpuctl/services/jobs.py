@@ -169,10 +169,12 @@ class Tracking:
             self.accepted_at = event.ts
         if event.kind == "done":
             metrics: Json = dict(event.data.get("metrics") or {})
-            metrics["elapsed_s"] = round(event.ts - (self.accepted_at or event.ts), 3)
+            # A queue tells how long its worker had the job: waiting in it costs nothing.
+            metrics.setdefault("elapsed_s", round(event.ts - (self.accepted_at or event.ts), 3))
             self.update(status="done", metrics=metrics, finished_at=event.ts, last_seq=event.seq)
         elif event.kind == "error":
-            status = "cancelled" if event.data.get("code") == "cancelled" else "failed"
+            code = str(event.data.get("code"))
+            status = code if code in ("cancelled", "expired") else "failed"
             message = str(event.data.get("message", ""))
             self.update(status=status, error=message, finished_at=event.ts, last_seq=event.seq)
             raise failure_of(event, self.record.id)

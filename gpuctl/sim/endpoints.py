@@ -194,7 +194,7 @@ class Endpoints:
     def delete(self, endpoint_id: str) -> None:
         with self._lock:
             served = self.served(endpoint_id)
-            if self._grounds.faults.take("delete-ignored") is not None:
+            if self._grounds.faults.take("endpoint-kept") is not None:
                 return
             del self._served[endpoint_id]
             served.close()

@@ -26,6 +26,7 @@ FAULT_KINDS: dict[str, str] = {
     "crash-loop": "a pod runs, but its container ends and starts again and again",
     "platform-stop": "running pods are stopped at once by the platform; value = only this pod id",
     "vanish": "running pods are gone at once; value = only this pod id",
+    "endpoint-kept": "the end of an endpoint is answered as done, but it goes on",
     "worker-killed": "a worker is killed in the middle of a job, which another is given",
     "worker-crash-loop": "workers end when they start, again and again, until cleared",
     "no-workers": "no GPU is free for workers, until cleared",

@@ -33,8 +33,16 @@ class Heard:
 
     @property
     def text(self) -> str:
+        return "".join(word for _, _, word in self.told_words)
+
+    @property
+    def told_words(self) -> list[tuple[float, float, str]]:
         """Labelled: nobody shall take it for what was said."""
-        return " [sim] " + " ".join(word for _, _, word in self.words)
+        label = ["[sim] "] + [""] * (len(self.words) - 1)
+        return [
+            (start, end, f" {mark}{word}")
+            for mark, (start, end, word) in zip(label, self.words, strict=True)
+        ]
 
 
 def listen(samples: Sequence[int]) -> list[Heard]:
@@ -64,7 +72,7 @@ def _heard(samples: Sequence[int], first: int, last: int) -> Heard:
     count = max(1, round((last - first) / WORD_FRAMES))
     edges = [first + (last - first) * number // count for number in range(count + 1)]
     words = tuple(
-        (_seconds(a), _seconds(b), _word(samples[a * FRAME : b * FRAME]))
+        (_seconds(a), _seconds(b), _word(samples[(a + 1) * FRAME : (b - 1) * FRAME]))
         for a, b in pairwise(edges)
     )
     return Heard(_seconds(first), _seconds(last), words)
@@ -75,7 +83,8 @@ def _seconds(frame: int) -> float:
 
 
 def _word(samples: Sequence[int]) -> str:
-    """By the rate of zero crossings, which for a tone is twice its pitch."""
+    """By the rate of zero crossings, which for a tone is twice its pitch. Without the frames at the
+    edges, of which a part may be silent."""
     signs = [value >= 0 for value in samples]
     crossings = sum(a != b for a, b in pairwise(signs))
     pitch = crossings * RATE / 2 / max(1, len(samples))

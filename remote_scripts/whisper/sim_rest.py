@@ -54,8 +54,8 @@ def transcribed(form: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
 
 def _segment(number: int, heard: sim_ear.Heard, with_words: bool) -> dict[str, Any]:
     words = [
-        {"word": f" {word}", "start": start, "end": end, "probability": 1.0}
-        for start, end, word in heard.words
+        {"word": word, "start": start, "end": end, "probability": 1.0}
+        for start, end, word in heard.told_words
     ]
     found = {
         "id": number,

@@ -210,11 +210,11 @@ class Session:
         if self._options.get("word_timestamps"):
             found["words"] = [
                 {
-                    "word": f" {word}",
+                    "word": word,
                     "start": f"{offset + start:.3f}",
                     "end": f"{offset + end:.3f}",
                     "probability": 1.0,
                 }
-                for start, end, word in heard.words
+                for start, end, word in heard.told_words
             ]
         return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gpuctl.errors import GpuctlError
 from gpuctl.models import Machine
+from gpuctl.providers import ec2
 from gpuctl.services import durations, journal, leases, machines
 from gpuctl.services.draining import Drained
 from gpuctl.services.leases import Lease
@@ -113,7 +114,9 @@ def _unexpired(session: Session, machine: Machine, lease: Lease, now: float) -> 
 def _ended(session: Session, machine: Machine, drain: Callable[[Machine], Drained]) -> Verdict:
     lease, now = leases.of(session, machine), session.clock.now()
     assert lease is not None
-    drained = drain(machine)
+    # Nobody ever got to use an instance whose rehearsal died: there is nothing to bring home.
+    is_empty = machine.provider == ec2.NAME and leases.is_abandoned(lease, now)
+    drained = Drained() if is_empty else drain(machine)
     if drained.is_used and leases.is_abandoned(lease, now):
         leases.deployed(session, machine)
         why = "its deploy was interrupted, but it has worked since"

@@ -148,7 +148,7 @@ def _forgotten_because(holding: Holding, memory: Memory, now: float) -> str:
         return "" if is_kept or _is_known(holding, memory) else "this computer has no record of it"
     if not _is_known(holding, memory):
         return "this computer has no record of it"
-    if not holding.is_running or holding.kind != "pod":
+    if not holding.is_running or holding.kind not in ("pod", "instance"):
         return ""
     lease = memory.lease(holding.id)
     return _unleased_because(lease, now) or _idle_because(holding, lease, memory, now)

@@ -9,11 +9,12 @@ from gpuctl.models import Json
 from gpuctl.sim.store import write_json
 
 FILE = "ec2-faults.json"
-# `value`: what the type or zone contains; the quota in vCPUs; nothing.
+# `value`: what the type or zone contains; the quota in vCPUs; seconds; nothing.
 KINDS = (
     "ec2-no-capacity",
     "ec2-quota",
     "ec2-run-500",
+    "ec2-slow-run",
     "ec2-no-console",
     "ec2-host-key",
     "ec2-terminate-ignored",

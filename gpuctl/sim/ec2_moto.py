@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,7 @@ def _run(real: Callable[..., Any], house: House, folder: Path) -> Callable[..., 
         for instance in reservation.instances:
             instance._state.name, instance._state.code = "pending", 0
             house.opened(instance, _line(keys[0].material_public), script)
+        time.sleep(float(ec2_faults.take(folder, "ec2-slow-run") or 0))
         if ec2_faults.take(folder, "ec2-run-500") is not None:
             raise _error("InternalError", "An internal error has occurred")
         return reservation

@@ -32,6 +32,14 @@ class VoiceContext:
 
         return Path(platformdirs.user_data_path("gpuctl"))
 
+    def kept_clip(self, name: str) -> Path | None:
+        """The clip behind `inputs/<sha256>.wav`; None when it is not one of ours."""
+        for folder in ("voices", "emotions"):
+            path = self.data_folder / folder / Path(name).name
+            if path.is_file():
+                return path
+        return None
+
     @cached_property
     def voices(self) -> Library:
         from gpuctl.services.voices import Library  # noqa: PLC0415  only for speech

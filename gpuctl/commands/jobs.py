@@ -119,7 +119,7 @@ def replay(
     from gpuctl.services import replaying  # noqa: PLC0415  only here
 
     context: Context = ctx.obj
-    order = replaying.order(file, out, context.settings)
+    order = replaying.order(file, out, context.settings, context.kept_clip)
     if context.is_dry_run:
         text = f"would send the job again: {order.told.get('prompt')}"
         data = {"input": order.input, "folder": str(order.destination.folder)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,21 @@ from gpuctl.errors import UsageError
 from gpuctl.models import Json
 from gpuctl.services import destinations, receipts
 from gpuctl.services.generating import Order
+from gpuctl.services.inputs import FOLDER
 from gpuctl.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from gpuctl.config import Settings
 
 
-def order(file: Path, out: str | None, settings: Settings) -> Order:
-    """What `gpuctl replay` sends. Raises NotFound, ValidationFailed, UsageError."""
+Find = Callable[[str], Path | None]
+
+
+def order(file: Path, out: str | None, settings: Settings, find: Find) -> Order:
+    """What `gpuctl replay` sends. `find` knows files that are kept here by their content (voices).
+
+    Raises NotFound, ValidationFailed, UsageError.
+    """
     receipt = receipts.read(file)
     workload = str(receipt.get("workload"))
     if workload not in WORKLOADS:
@@ -34,8 +42,18 @@ def order(file: Path, out: str | None, settings: Settings) -> Order:
     formats = tuple(WORKLOADS[workload].FORMATS)
     folder = settings.path(f"{workload}.output_dir")
     destination = destinations.plan(out, folder, formats)
-    inputs = _inputs(told["receipt"])
-    return Order(workload, receipts.job_input(receipt), destination, inputs, told)
+    job_input = receipts.job_input(receipt)
+    inputs = _kept(job_input, find) | _inputs(told["receipt"])
+    return Order(workload, job_input, destination, inputs, told)
+
+
+def _kept(job_input: Json, find: Find) -> dict[str, Path]:
+    """Files that the order names by content, and that need no path in a receipt to be found."""
+    prefix = f"{FOLDER}/"
+    names = [
+        value for value in job_input.values() if isinstance(value, str) and value.startswith(prefix)
+    ]
+    return {name: path for name in names if (path := find(name)) is not None}
 
 
 def _inputs(details: Json) -> dict[str, Path]:

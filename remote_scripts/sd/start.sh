@@ -115,11 +115,22 @@ start_webui() {
     pids+=("$webui_pid")
 }
 
-start_front() {
+choose_front() {
     if [ -n "${RUNPOD_WEBHOOK_GET_JOB:-}" ] || [ $# -gt 0 ]; then
+        printf 'queue\n'
+    elif [ -n "${PUBLIC_KEY:-}" ]; then
+        printf 'ssh\n'
+    else
+        say "neither a queue (RUNPOD_WEBHOOK_GET_JOB) nor a PUBLIC_KEY: nothing can bring a job"
+        return 2
+    fi
+}
+
+start_front() {
+    if [ "$front" = queue ]; then
         say "taking jobs from the endpoint's queue"
         "$worker_python" -B "$scripts/run.py" serverless sd "$@" &
-    elif [ -n "${PUBLIC_KEY:-}" ]; then
+    else
         say "an SSH server: jobs come with their own scripts"
         mkdir -p ~/.ssh
         chmod 700 ~/.ssh
@@ -127,9 +138,6 @@ start_front() {
         chmod 600 ~/.ssh/authorized_keys
         ssh-keygen -A
         /usr/sbin/sshd -D -e -o PasswordAuthentication=no &
-    else
-        say "neither a queue (RUNPOD_WEBHOOK_GET_JOB) nor a PUBLIC_KEY: nothing can bring a job"
-        exit 2
     fi
     front_pid=$!
     pids+=("$front_pid")
@@ -155,6 +163,7 @@ if [ "${1:-}" = check ]; then
 fi
 
 : >"$log"
+front=$(choose_front "$@")
 folder=$(choose_models)
 link_models "$folder"
 # Each in a process group of its own, so that what it starts ends with it.

@@ -123,14 +123,16 @@ def opened(
     `headers` named Authorization go to the first host alone. Raises Refused, Dropped.
     """
     door = door or Door()
-    first = urlsplit(url).hostname
+    first: str | None = None
     linked: dict[str, str] = {}
     for _ in range(MOST_REDIRECTS + 1):
         host, port, address = checked(url, door)
+        first = first or host
         sent = dict(headers or {})
         if host != first:
             sent.pop("Authorization", None)
         connection = _Connection(host, port, address, door)
+        response: http.client.HTTPResponse | None = None
         try:
             response = _ask(connection, url, sent)
             found = {name.lower(): value for name, value in response.getheaders()}
@@ -143,6 +145,8 @@ def opened(
             yield Page(url, response.status, found, linked, response)
             return
         finally:
+            if response is not None:
+                response.close()
             connection.close()
     raise Refused(f"more than {MOST_REDIRECTS} redirects")
 
@@ -172,7 +176,11 @@ class _Connection(http.client.HTTPSConnection):
     def connect(self) -> None:
         raw = self._door.connect((self._address, self.port), CONNECT_S)
         raw.settimeout(SILENCE_S)
-        self.sock = self._door.context.wrap_socket(raw, server_hostname=self.host)
+        try:
+            self.sock = self._door.context.wrap_socket(raw, server_hostname=self.host)
+        except BaseException:
+            raw.close()
+            raise
 
 
 def _ask(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from gpuctl.errors import UsageError
 from gpuctl.resources import bundled
 
 DEFAULT_MINUTES = 90
@@ -9,13 +12,18 @@ DEFAULT_USER = "ubuntu"
 
 
 def user_data(minutes: int, user: str) -> str:
-    """remote_scripts/ec2/user_data.sh with the timer at `minutes` and docker opened to `user`."""
+    """remote_scripts/ec2/user_data.sh with the timer at `minutes` and docker opened to `user`.
+
+    Raises UsageError for what is no user name.
+    """
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", user):
+        raise UsageError(f"ec2.user is '{user}', which is no user name", hint="ec2.user: ubuntu")
     text = (bundled("remote_scripts") / "ec2" / "user_data.sh").read_text(encoding="utf-8")
     interpreter, timer, rest = text.split("\n", 2)
     timer = _put(timer, f"+{DEFAULT_MINUTES} ", f"+{minutes} ")
     timer = _put(timer, f"sleep {DEFAULT_MINUTES * 60};", f"sleep {minutes * 60};")
     rest = _put(rest, f"minutes={DEFAULT_MINUTES}\n", f"minutes={minutes}\n")
-    rest = _put(rest, f"user={DEFAULT_USER}\n", f"user={user}\n")
+    rest = _put(rest, f'user="{DEFAULT_USER}"\n', f'user="{user}"\n')
     return "\n".join((interpreter, timer, rest))
 
 

@@ -4,7 +4,7 @@ shutdown -P +90 "gpuctl: this instance ends by itself" || { nohup sh -c 'sleep 5
 # to terminate it when it powers off. What follows may fail in any place; the timer stays.
 # gpuctl puts its own numbers in place of +90, 5400 and the two assignments (services/ec2_script.py).
 minutes=90
-user=ubuntu
+user="ubuntu"
 root=${GPUCTL_ROOT:-}
 state=$root/var/lib/gpuctl
 per_boot=$root/var/lib/cloud/scripts/per-boot

@@ -103,7 +103,7 @@ def test_the_timer_is_the_first_line_of_the_user_data_with_the_minutes_that_were
     assert interpreter == "#!/bin/sh"
     assert timer.startswith("shutdown -P +45 ")
     assert "sleep 2700;" in timer
-    assert "\nuser=admin\n" in user_data(45, "admin")
+    assert '\nuser="admin"\n' in user_data(45, "admin")
 
 
 def test_the_machine_image_comes_from_the_public_parameter(aws: MotoAws, usual: Launch) -> None:

@@ -16,6 +16,7 @@ from tests.support.a1111_server import as_text, picture
 NAMES = st.text("abcXYZ019_-. ", min_size=1).map(str.strip).filter(bool)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, st.floats(-10, 10))), st.text("abc, <>:()"))
 def test_every_lora_of_a_prompt_is_found_with_its_weight(
     named: list[tuple[str, float]], words: str
@@ -27,6 +28,7 @@ def test_every_lora_of_a_prompt_is_found_with_its_weight(
     assert [(tag.name, tag.weight) for tag in tags(prompt)] == named
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_prompt_or_is_refused_by_name(prompt: str) -> None:
     from sd.lora_tags import tags
@@ -35,7 +37,7 @@ def test_any_text_is_a_prompt_or_is_refused_by_name(prompt: str) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "WEBP", "GIF"])
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
 def test_a_size_read_from_the_head_is_the_size(format_name: str, width: int, height: int) -> None:
     from sd.inputs import size_of
@@ -54,6 +56,7 @@ def test_a_lossless_webp_and_a_progressive_jpeg_have_sizes_too() -> None:
         assert size_of(buffer.getvalue()) == (123, 45)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300), st.sampled_from(["PNG", "JPEG", "WEBP", "GIF"]), st.integers(0, 200)
 )
@@ -65,6 +68,7 @@ def test_damaged_pictures_are_refused_or_measured(noise: bytes, kind: str, cut: 
         assert code in (None, "bad_input")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9000), st.integers(1, 9000))
 def test_a_size_is_refused_with_one_that_would_be_taken(width: int, height: int) -> None:
     from sd.features import Features

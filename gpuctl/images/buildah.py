@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from gpuctl.errors import GpuctlError
-from gpuctl.images import failures, running
+from gpuctl.images import failures, logins, running
 from gpuctl.images.build_lines import Building, Pushing
 from gpuctl.images.engines import BuildOrder, Login, Voice
 from gpuctl.images.references import Reference
@@ -56,8 +55,8 @@ class Buildah:
         return self._commands(reference, login, Path("auth.json"), Path("digest"))
 
     def push(self, reference: Reference, login: Login | None, voice: Voice) -> str:
-        with tempfile.TemporaryDirectory(prefix="gpuctl-buildah-") as folder:
-            account, digest = Path(folder) / "auth.json", Path(folder) / "digest"
+        with logins.folder() as folder:
+            account, digest = folder / "auth.json", folder / "digest"
             for command in self._commands(reference, login, account, digest):
                 ended = running.run(command, Pushing(voice))
                 if ended.code:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gpuctl.errors import GpuctlError, MissingDependency
-from gpuctl.images import failures, running
+from gpuctl.images import failures, logins, running
 from gpuctl.images.build_lines import Building, Pushing
 from gpuctl.images.dockerfiles import needs_buildkit
 from gpuctl.images.engines import BuildOrder, Login, Voice
@@ -126,8 +125,8 @@ class Docker:
             yield {}
             return
         host = self._endpoint()
-        with tempfile.TemporaryDirectory(prefix="gpuctl-docker-") as folder:
-            yield {"DOCKER_CONFIG": folder, **({"DOCKER_HOST": host} if host else {})}
+        with logins.folder() as folder:
+            yield {"DOCKER_CONFIG": str(folder), **({"DOCKER_HOST": host} if host else {})}
 
     def _endpoint(self) -> str | None:
         if os.environ.get("DOCKER_HOST"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,62 +146,139 @@ def test_buildah_builds_and_pushes_where_no_engine_answers_and_says_so(
     assert found["has_healthcheck"] is True
 
 
-@pytest.mark.parametrize("kind", ["docker", "buildah"])
-def test_the_token_goes_in_by_stdin_and_stays_nowhere(
-    kind: str, builder: Person, engine: DockerEngine, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    person = request.getfixturevalue("with_buildah") if kind == "buildah" else builder
-    from_ = f"{engine.registry}/base:1" if kind == "buildah" else engine.base
-    person.environ |= {
+@pytest.fixture(params=["docker", "buildah"])
+def guarded(
+    builder: Person, engine: DockerEngine, tmp_path: Path, request: pytest.FixtureRequest
+) -> Person:
+    """Somebody with an image for the guarded registry, and nothing but buildah or Docker."""
+    name = f"{engine.guarded}/{USER}/gpuctl-flux:{__version__}-slim"
+    if request.param == "buildah":
+        request.getfixturevalue("with_buildah")
+        run("buildah", "tag", f"{engine.registry}/base:1", name, environ=builder.environ)
+    else:
+        engine.docker("tag", engine.base, name)
+    builder.environ |= {
         "GPUCTL_DOCKERHUB__REGISTRY": engine.guarded,
         "DOCKER_HUB_USERNAME": USER,
-        "DOCKER_PASSWORD": PASSWORD,
         "TMPDIR": str(tmp_path),
     }
-    built(person, "--arg", f"BASE={from_}")
-    planned = person.types("--dry-run", "push", *SLIM)
-    assert f"{kind} login --username {USER} --password-stdin" in planned.stdout
-    done = person.types("--verbose", "push", *SLIM)
+    return builder
+
+
+def test_the_token_goes_in_by_stdin_and_stays_nowhere(guarded: Person, tmp_path: Path) -> None:
+    guarded.environ["DOCKER_PASSWORD"] = PASSWORD
+    # A gpuctl that was killed while it was logged in: no process has so high a number.
+    (tmp_path / "gpuctl-login-99999999-x").mkdir()
+    planned = guarded.types("--dry-run", "push", *SLIM)
+    assert f"login --username {USER} --password-stdin" in planned.stdout
+    done = guarded.types("--verbose", "push", *SLIM)
     assert done.code == 0, done.stderr
     assert PASSWORD not in done.stdout + done.stderr + planned.stdout
     assert list(tmp_path.glob("gpuctl-*")) == []
-    found = person.types("--json", "image", "inspect", *SLIM).data
+    found = guarded.types("--json", "image", "inspect", *SLIM).data
     assert found["is_recorded"] is True
 
 
-@pytest.mark.parametrize("kind", ["docker", "buildah"])
-def test_a_wrong_password_is_a_matter_of_credentials(
-    kind: str, builder: Person, engine: DockerEngine, request: pytest.FixtureRequest
-) -> None:
-    person = request.getfixturevalue("with_buildah") if kind == "buildah" else builder
-    from_ = f"{engine.registry}/base:1" if kind == "buildah" else engine.base
-    person.environ |= {
-        "GPUCTL_DOCKERHUB__REGISTRY": engine.guarded,
-        "DOCKER_HUB_USERNAME": USER,
-        "DOCKER_PASSWORD": "not-the-password",
-    }
-    built(person, "--arg", f"BASE={from_}")
+def test_a_wrong_password_is_a_matter_of_credentials(guarded: Person) -> None:
+    guarded.environ["DOCKER_PASSWORD"] = "not-the-password"
     for argv in (("push", *SLIM), ("image", "inspect", *SLIM)):
-        done = person.types("--json", *argv)
+        done = guarded.types("--json", *argv)
         assert done.code == 4, done.stdout
         assert "dockerhub.token" in done.error["hint"]
         assert "not-the-password" not in done.stdout
 
 
-def test_a_push_without_any_login_is_refused_by_the_registry_and_named(
-    builder: Person, engine: DockerEngine, base: tuple[str, str]
-) -> None:
-    builder.environ["GPUCTL_DOCKERHUB__REGISTRY"] = engine.guarded
-    built(builder, *base)
-    done = builder.types("--json", "push", *SLIM)
-    assert done.code == 4
-    assert "no basic auth credentials" in done.error["message"]
+def test_a_push_without_any_login_is_refused_by_the_registry_and_named(guarded: Person) -> None:
+    done = guarded.types("--json", "push", *SLIM)
+    assert done.code == 4, done.stdout
+    assert "the registry refused us" in done.error["message"]
 
 
 def test_a_push_of_what_was_never_built_names_the_build(builder: Person) -> None:
     done = builder.types("--json", "push", *SLIM, "--tag", "never")
     assert done.code == 3
     assert done.error["hint"] == "gpuctl build flux --slim"
+
+
+BUILDX = """\
+#!/bin/sh
+# Stands in for the plugin, which cannot be had here: says what it is, and keeps what it was told.
+case $1 in
+docker-cli-plugin-metadata)
+    echo '{"SchemaVersion":"0.1.0","Vendor":"test","Version":"v0.0.1","ShortDescription":"x"}'
+    exit ;;
+esac
+shift
+[ "$1" = version ] && { echo github.com/docker/buildx v0.0.1; exit; }
+pwd > "$DOCKER_CONFIG/told"
+printf '%s\\n' "$@" >> "$DOCKER_CONFIG/told"
+echo '#1 [internal] load build definition'
+echo '#7 [2/2] RUN make'
+docker tag "$BASE" "$TAG"
+"""
+
+
+@pytest.fixture
+def with_buildx(builder: Person, engine: DockerEngine, tmp_path: Path) -> Path:
+    """Docker's own client, with a plugin that says it is buildx: its folder."""
+    plugins = tmp_path / "config/cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "docker-buildx").write_text(BUILDX)
+    (plugins / "docker-buildx").chmod(0o755)
+    del builder.environ["DOCKER_BUILDKIT"]
+    builder.environ |= {"DOCKER_CONFIG": str(tmp_path / "config"), "BASE": engine.base}
+    return tmp_path / "config"
+
+
+def test_a_bake_file_is_baked_where_buildx_is_installed(
+    builder: Person, engine: DockerEngine, with_buildx: Path
+) -> None:
+    name = f"{engine.registry}/me/gpuctl-sd:{__version__}-full"
+    builder.environ["TAG"] = name
+    argv = ("build", "sd", "--no-cache", "--arg", "MODEL_NAME=x")
+    planned = builder.types("--json", "--dry-run", *argv).data
+    assert planned["engine"].endswith("(buildx)")
+    done = builder.types("--json", *argv)
+    assert done.data["image"]["reference"] == name
+    folder, *told = (with_buildx / "told").read_text().splitlines()
+    assert folder.endswith("/remote_scripts"), "a bake file's paths are relative to it"
+    assert told == planned["argv"][2:]
+    assert told[:5] == [
+        "bake",
+        "--file",
+        f"{folder}/sd/docker-bake.hcl",
+        "--load",
+        "--progress=plain",
+    ]
+    settings = [told[at + 1] for at, word in enumerate(told) if word == "--set"]
+    assert f"default.tags={name}" in settings
+    assert "default.args.MODEL_NAME=x" in settings
+    assert "default.no-cache=true" in settings
+    assert told[-1] == "default"
+
+
+def test_without_a_bake_file_buildx_builds_and_loads(
+    builder: Person, engine: DockerEngine, with_buildx: Path
+) -> None:
+    name = f"{engine.registry}/me/gpuctl-flux:{__version__}-slim"
+    builder.environ["TAG"] = name
+    done = builder.types("build", *SLIM)
+    assert done.code == 0, done.stderr
+    assert "[2/2] RUN make" in done.stderr
+    told = (with_buildx / "told").read_text().splitlines()[1:]
+    assert told[:3] == ["build", "--load", "--progress=plain"]
+    assert told[-1].endswith("/remote_scripts")
+
+
+def test_without_buildx_a_bake_file_is_built_plainly_and_the_plugin_named(
+    builder: Person, engine: DockerEngine, tmp_path: Path
+) -> None:
+    del builder.environ["DOCKER_BUILDKIT"]
+    builder.environ["DOCKER_CONFIG"] = str(tmp_path)
+    done = builder.types("--dry-run", "build", "sd")
+    assert " build --file " in done.stdout
+    is_old = engine.docker("version", "--format", "{{.Client.Version}}").stdout.startswith("20.")
+    assert ("docker-buildx-plugin" in done.stderr) is not is_old
 
 
 def test_progress_is_told_step_by_step_and_every_line_with_verbose(
@@ -236,8 +316,6 @@ def test_ctrl_c_ends_the_engine_s_child_and_the_step_it_was_in(
 def test_an_engine_that_dies_in_the_middle_is_named_with_the_remedy(
     builder: Person, engine: DockerEngine, slow_workload: str, tmp_path: Path
 ) -> None:
-    import tempfile
-
     with (
         tempfile.TemporaryDirectory(prefix="gd-", dir="/tmp") as folder,
         dockerd(Path(folder)) as host,
@@ -249,8 +327,6 @@ def test_an_engine_that_dies_in_the_middle_is_named_with_the_remedy(
         look = ("docker", "ps", "-q")
         until(lambda: run(*look, environ=other).stdout.strip(), "the step's container")
         pid = int((Path(folder) / "d/pid").read_text())
-        import os
-
         os.kill(pid, signal.SIGKILL)
         out, _ = process.communicate(timeout=30)
     error = json.loads(out)["error"]
@@ -263,8 +339,6 @@ def test_a_full_disk_is_named_with_the_remedy(
     builder: Person, engine: DockerEngine, tmp_path: Path
 ) -> None:
     """The engine's folder is a small memory disk: the kernel itself says that it is full."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="gd-", dir="/tmp") as folder:
         small = Path(folder) / "d"
         small.mkdir()
@@ -300,20 +374,71 @@ def test_an_engine_that_does_not_answer_is_named_when_only_docker_is_allowed(
 
 
 @pytest.fixture
-def slow_workload(builder: Person, tmp_path: Path) -> str:
-    """A copy of gpuctl whose workload `slow` has a step that takes a minute."""
-    import shutil
+def checkout(builder: Person, tmp_path: Path) -> Callable[[str], str]:
+    """A copy of gpuctl with one workload more, `own`, whose Dockerfile is what is given."""
+    root, copy = Path(__file__).resolve().parents[2], tmp_path / "checkout"
 
-    root = Path(__file__).resolve().parents[2]
-    copy = tmp_path / "checkout"
-    for name in ("gpuctl", "remote_scripts", "prompts"):
-        leave = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(root / name, copy / name, ignore=leave)
-    shutil.copy(root / "config_defaults.yaml", copy)
-    slow = copy / "remote_scripts/slow"
-    slow.mkdir()
-    (slow / "handler.py").write_text("")
-    (slow / "Dockerfile").write_text("ARG BASE\nFROM $BASE\nRUN sleep 61\n")
-    builder.environ |= {"PYTHONPATH": str(copy), "GPUCTL_SLOW": "1"}
-    builder.folder = copy
-    return "slow"
+    def made(dockerfile: str) -> str:
+        for name in ("gpuctl", "remote_scripts", "prompts"):
+            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(root / "config_defaults.yaml", copy)
+        own = copy / "remote_scripts/own"
+        own.mkdir()
+        (own / "handler.py").write_text("")
+        (own / "Dockerfile").write_text(dockerfile)
+        builder.environ["PYTHONPATH"] = str(copy)
+        builder.folder = copy
+        return "own"
+
+    return made
+
+
+@pytest.fixture
+def slow_workload(checkout: Callable[[str], str]) -> str:
+    """One step of its build takes a minute."""
+    return checkout("ARG BASE\nFROM $BASE\nRUN sleep 61\n")
+
+
+def test_what_only_buildkit_can_do_is_refused_before_anything_is_built(
+    builder: Person, checkout: Callable[[str], str]
+) -> None:
+    own = checkout("FROM x:1\nRUN --mount=type=cache,target=/c make\n")
+    done = builder.types("--json", "build", own)
+    assert done.code == 1
+    assert "RUN --mount, which only BuildKit can do" in done.error["message"]
+    assert "docker-buildx-plugin" in done.error["hint"]
+
+
+def test_an_older_client_builds_with_the_buildkit_inside_it(
+    builder: Person, engine: DockerEngine, checkout: Callable[[str], str]
+) -> None:
+    old = Path("/usr/bin/docker")
+    version = run(str(old), "--version", environ={}).stdout
+    if not version.startswith("Docker version 20."):
+        pytest.skip(f"Debian's client is {version.strip()}")
+    own = checkout("ARG BASE\nFROM $BASE\nCOPY own/handler.py /x\nENV A=1\n")
+    del builder.environ["DOCKER_BUILDKIT"]
+    builder.environ["PATH"] = f"/usr/bin:{builder.environ['PATH']}"
+    done = builder.types("build", own, "--arg", f"BASE={engine.base}")
+    assert done.code == 0, done.stderr
+    assert "(buildkit)" in done.stderr
+    assert "[2/2] COPY own/handler.py /x" in done.stderr
+
+
+def test_a_base_that_cannot_be_had_is_named(
+    builder: Person, engine: DockerEngine, checkout: Callable[[str], str]
+) -> None:
+    own = checkout(f"FROM {engine.registry}/nobody/nothing:1\n")
+    done = builder.types("--json", "build", own)
+    assert done.code == 3
+    assert "is built on cannot be had" in done.error["message"]
+
+
+def test_a_step_that_fails_ends_with_its_own_words(
+    builder: Person, engine: DockerEngine, checkout: Callable[[str], str]
+) -> None:
+    own = checkout(f"FROM {engine.base}\nRUN echo the reason >&2 && false\n")
+    done = builder.types("--json", "build", own)
+    assert done.code == 1
+    assert "docker build failed (1)" in done.error["message"]
+    assert any("the reason" in line for line in done.error["details"]["last_lines"])

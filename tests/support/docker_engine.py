@@ -107,6 +107,7 @@ def dockerd(folder: Path, *, driver: str = "overlay2") -> Iterator[str]:
         yield host
     finally:
         stop(process)
+        end_below(work)
         unmount_below(work)
 
 
@@ -119,6 +120,21 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def end_below(folder: Path) -> None:
+    """What an engine that was killed leaves: its containerd, the containers and their shims."""
+    for process in [path for path in Path("/proc").iterdir() if path.name.isdigit()]:
+        with suppress(OSError):
+            if str(folder).encode() in (process / "cmdline").read_bytes():
+                for pid in (*_children(process), int(process.name)):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+
+def _children(process: Path) -> list[int]:
+    listed = (process / f"task/{process.name}/children").read_text()
+    return [int(pid) for pid in listed.split()]
 
 
 def base_archive(folder: Path) -> Path:

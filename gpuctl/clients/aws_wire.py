@@ -61,6 +61,7 @@ def named_errors(service: str, region: str) -> Iterator[None]:
     """Turns botocore's exceptions into CredentialsError, NotFound, NoCapacity, UsageError and
     ApiError (`status` None without an answer; `details["sent"]` False when nothing was sent)."""
     from botocore import exceptions  # noqa: PLC0415  loaded by boto3
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415  likewise, and no BotoCoreError
 
     try:
         yield
@@ -76,6 +77,9 @@ def named_errors(service: str, region: str) -> Iterator[None]:
         raise ApiError(
             f"{service} in {region} cannot be asked: {error}", details={"sent": False}
         ) from error
+    except ResponseParserError as error:
+        # A page of some proxy in between: nobody knows what became of the call.
+        raise ApiError(f"{service} in {region} answered something unreadable") from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise ApiError(f"{service} in {region} cannot be asked: {error}") from error
 

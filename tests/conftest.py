@@ -7,10 +7,15 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gpuctl.sim.wire import RECORD
 from tests.support.openapi import found_description
 from tests.support.wire import Wire
+
+# Several tests run at once: slow is not wrong.
+settings.register_profile("gpuctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gpuctl")
 
 # Its fixture is everybody's; a module that named it later could not have its asserts explained.
 pytest_plugins = ["tests.support.simulator"]

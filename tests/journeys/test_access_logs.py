@@ -68,7 +68,7 @@ class Follower:
 def test_what_was_said_is_shown_and_the_command_ends(home: Household) -> None:
     began = time.monotonic()
     lines = entries(home)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert {line["source"] for line in lines} == {"system", "container"}
     assert all(datetime.fromisoformat(line["ts"]).tzinfo for line in lines)
     assert home.types("--sim", "logs").stdout.count("\n") == len(lines)

@@ -20,8 +20,8 @@ SLOW = ("--size", "256x256", "--steps", "40", "--seed", "7")
 
 @pytest.fixture
 def slow_person(person: Person) -> Person:
-    """A person whose pictures take about two seconds, with a pod that is already there."""
-    person.environ["GPUCTL_SIM__STEP_S"] = "0.05"
+    """A person whose pictures take about four seconds, with a pod that is already there."""
+    person.environ["GPUCTL_SIM__STEP_S"] = "0.1"
     assert person.simulates("flux", "warm up", "--size", "64x64", "--steps", "1").code == 0
     return person
 
@@ -122,7 +122,7 @@ def test_a_detached_job_is_fetched_later(slow_person: Person) -> None:
 
 
 def test_a_cancelled_job_ends_and_says_so(slow_person: Person) -> None:
-    process = painting(slow_person)
+    process = painting(slow_person, "--steps", "100")
     job = slow_person.simulates("jobs", "list").data["jobs"][0]["job"]
     assert slow_person.simulates("jobs", "cancel", job).data["cancelled"] is True
     _, err = process.communicate(timeout=30)

@@ -9,7 +9,7 @@ from gpuctl.config import Settings
 from gpuctl.errors import BudgetRefused, NoCapacity, UsageError
 from gpuctl.models import Json, Need, Secret
 from gpuctl.providers.runpod_endpoints import VOLUME_PATH, Card, EndpointOrder
-from gpuctl.services import durations, image_refs
+from gpuctl.services import durations, image_refs, orders
 from gpuctl.services.creating import new_name
 
 LONGEST_IDLE_S = 3600
@@ -93,7 +93,12 @@ def plan(
         else asked.flashboot,
         volume_ids=volume_ids,
         data_centers=asked.data_centers,
-        env={"GPUCTL_WORKLOAD": workload, **workspace, **asked.env},
+        env={
+            "GPUCTL_WORKLOAD": workload,
+            **orders.told(settings, workload),
+            **workspace,
+            **asked.env,
+        },
         secrets={name: secret for name, secret in secrets.items() if name not in asked.env},
         template_id=asked.template_id,
     )

@@ -54,7 +54,7 @@ def order(
         data_centers=asked.data_centers or settings.strings("runpod.data_centers"),
         volume_id=volume_id,
         max_price_usd_h=settings.number("runpod.max_price_usd_h") if limit is None else limit,
-        env={**_told(settings, workload), **asked.env},
+        env={**told(settings, workload), **asked.env},
         public_key=public_key,
         boot_limit_s=settings.number("runpod.boot_limit_s"),
         boot_limit_usd=settings.number("runpod.boot_limit_usd"),
@@ -62,8 +62,8 @@ def order(
     )
 
 
-def _told(settings: Settings, workload: str) -> dict[str, str]:
-    """What a service's container is told of its configuration."""
+def told(settings: Settings, workload: str) -> dict[str, str]:
+    """What a workload's container is told of its configuration."""
     if workload not in WORKLOADS:
         return {}
     section = {

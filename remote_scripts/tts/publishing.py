@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tts import encoding
@@ -28,9 +29,21 @@ def publish(
     Raises Failure. When the upload fails, the file has been announced, and its chunks are kept:
     the same job again speaks nothing twice.
     """
-    file_name = f"{name}.{request.format}"
-    target = report.output_dir() / file_name
-    part = target.with_name(f"{file_name}.part")
+    target = report.output_dir() / f"{name}.{request.format}"
+    rate = _encode(speech, request, target, is_simulated=is_simulated)
+    about: Json = {
+        "duration_s": round(speech.duration_s, 3),
+        "sample_rate": rate,
+        "seed": request.seed,
+    }
+    answer = _send(target, request, settings, about)
+    answer["metadata"] = _metadata(speech, request, rate, device)
+    return {"sample_rate": rate, "response": answer}
+
+
+def _encode(speech: Speech, request: Request, target: Path, *, is_simulated: bool) -> int:
+    """Writes the whole file or none; its sample rate."""
+    part = target.with_name(f"{target.name}.part")
     tags = {"comment": "SIMULATED: made without a model"} if is_simulated else {}
     report.progress("encode", 0, 1)
     try:
@@ -47,25 +60,23 @@ def publish(
             part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    about: Json = {
-        "duration_s": round(speech.duration_s, 3),
-        "sample_rate": rate,
-        "seed": request.seed,
-    }
-    media_type = FORMATS[request.format]
-    response: Json = {"status": "completed", "filename": file_name}
-    if settings.uploads:
-        report.progress("upload", 0, 1)
-        try:
-            url = s3.upload(target, file_name, media_type, life_s=settings.url_life_s)
-        except Failure:
-            report.artifact(target, media_type, **about)
-            raise
-        about |= {"url": url, "s3_key": file_name}
-        response = {"status": "completed", "url": url, "filename": file_name, "s3_key": file_name}
-    report.artifact(target, media_type, **about)
-    response["metadata"] = _metadata(speech, request, rate, device)
-    return {"sample_rate": rate, "response": response}
+    return rate
+
+
+def _send(target: Path, request: Request, settings: Config, about: Json) -> Json:
+    """Announces the file, after its upload where there is a bucket; the seed's answer so far."""
+    media_type, name = FORMATS[request.format], target.name
+    if not settings.uploads:
+        report.artifact(target, media_type, **about)
+        return {"status": "completed", "filename": name}
+    report.progress("upload", 0, 1)
+    try:
+        url = s3.upload(target, name, media_type, life_s=settings.url_life_s)
+    except Failure:
+        report.artifact(target, media_type, **about)
+        raise
+    report.artifact(target, media_type, **about, url=url, s3_key=name)
+    return {"status": "completed", "url": url, "filename": name, "s3_key": name}
 
 
 def _metadata(speech: Speech, request: Request, rate: int, device: str) -> Json:

@@ -223,28 +223,18 @@ class Context(EndpointContext, VoiceContext):
 
     def registries(self) -> Access:
         """The registries of images; in the simulator its own stands for all of them."""
-        from gpuctl.clients.registry_api import Credentials  # noqa: PLC0415  only for images
-        from gpuctl.services import image_access  # noqa: PLC0415  likewise
+        from gpuctl.services import image_access  # noqa: PLC0415  only for images
 
-        mirror = None
-        if self.is_sim:
-            password = self.simulator.registry_password
-            self.console.redact.learn(password)
-            account = Credentials("simulator", password)
-            mirror = image_access.Mirror(self.simulator.registry_url, account)
-        return image_access.access(self.settings, mirror)
+        found = self.simulator if self.is_sim else None
+        self.console.redact.learn(found.registry_password if found else None)
+        return image_access.access(self.settings, found)
 
     def container_engine(self) -> Engine:
         """What builds images here. Raises MissingDependency; the simulator needs nothing."""
-        if self.is_sim:
-            from gpuctl.images.simulated import SimulatedEngine  # noqa: PLC0415  only for images
+        from gpuctl.services import image_access  # noqa: PLC0415  only for images
 
-            return SimulatedEngine(
-                self.state_folder / "images", lambda ref: self.registries().registry(ref)
-            )
-        from gpuctl.images import detection  # noqa: PLC0415  only for images
-
-        return detection.engine(self.settings.text("images.engine"))
+        kept = self.state_folder / "images" if self.is_sim else None
+        return image_access.engine(self.settings, kept, self.registries)
 
     # What reaches machines.
 

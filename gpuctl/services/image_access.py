@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gpuctl.clients.registry_api import Credentials, Registry
 from gpuctl.config import Settings
-from gpuctl.images.engines import Login
+from gpuctl.images.engines import Engine, Login
 from gpuctl.images.references import DOCKER_HUB, Reference
+from gpuctl.sim.launcher import Simulator
 
 HUB_URL = "https://registry-1.docker.io"
 
@@ -53,14 +56,32 @@ class Access:
         )
 
 
-def access(settings: Settings, mirror: Mirror | None = None) -> Access:
-    """From the section `dockerhub`: registry, username and token."""
+def access(settings: Settings, simulator: Simulator | None) -> Access:
+    """From the section `dockerhub`: registry, username and token; or the simulator's alone."""
+    mirror = None
+    if simulator is not None:
+        account = Credentials("simulator", simulator.registry_password)
+        mirror = Mirror(simulator.registry_url, account)
     username = settings.text_or_none("dockerhub.username")
     token = settings.secret("dockerhub.token")
     login = None
     if username and token and mirror is None:
         login = Login(settings.text("dockerhub.registry"), username, token)
     return Access(login, settings.number("images.timeout_s"), mirror)
+
+
+def engine(settings: Settings, kept: Path | None, registries: Callable[[], Access]) -> Engine:
+    """What builds images here: with a folder to keep them in it is the simulator's.
+
+    Raises MissingDependency where there is no other.
+    """
+    if kept is not None:
+        from gpuctl.images.simulated import SimulatedEngine  # noqa: PLC0415  only with --sim
+
+        return SimulatedEngine(kept, lambda reference: registries().registry(reference))
+    from gpuctl.images import detection  # noqa: PLC0415  only without
+
+    return detection.engine(settings.text("images.engine"))
 
 
 def address(reference: Reference) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,6 +44,9 @@ from gpuctl.services.prompts import read_prompt
 from gpuctl.workloads.flux_models import Tables
 from gpuctl.workloads.sd import MAX_SEED, Choices, Hires
 from gpuctl.workloads.sd_prompt import parse_lora
+
+if TYPE_CHECKING:
+    from gpuctl.services.sd_inputs import Picture
 
 app = typer.Typer(help="Paint with Stable Diffusion on Automatic1111: txt2img, img2img, lists.")
 app.command("loras")(sd_lists.loras)
@@ -167,14 +170,18 @@ def img2img(
     gpuctl sd img2img out.png "a red hat" --mask head.png --strength 0.6
     """
     context: Context = ctx.obj
+    from gpuctl.services import sd_inputs  # noqa: PLC0415  Pillow, only with a picture
+
     inputs: dict[str, Path] = {}
-    initial, shape = sd_orders.picture(image, inputs, "the picture")
+    shape = sd_inputs.measured(image, "the picture")
+    # Without a size the WebUI would press any picture into a square.
+    pixels = sd_inputs.fitting(shape) if size is None else _size(context, size)
+    white = sd_inputs.measured(mask, "the mask") if mask else None
     choices = Choices(
         prompt=read_prompt(prompt, Path(prompt_file) if prompt_file else None, sys.stdin),
         seed=_random_seed() if seed is None else seed,
         negative=negative,
-        # Else the WebUI would press any picture into a square.
-        size=sd_orders.fitting(shape) if size is None else _size(context, size),
+        size=pixels,
         steps=steps,
         cfg=cfg,
         sampler=sampler,
@@ -185,8 +192,8 @@ def img2img(
         model=model,
         vae=vae,
         clip_skip=clip_skip,
-        initial=initial,
-        mask=sd_orders.picture(mask, inputs, "the mask")[0] if mask else None,
+        initial=_input(context, shape, pixels, inputs),
+        mask=None if white is None else _input(context, white, pixels, inputs),
         strength=strength,
     )
     choices = sd_orders.settings_of(set_ or (), choices)
@@ -196,6 +203,20 @@ def img2img(
 def _size(context: Context, text: str | None) -> tuple[int, int]:
     tables = Tables({}, {}, context.settings.table("sizes"), {})
     return tables.size(context.settings.text("sd.default_size") if text is None else text)
+
+
+def _input(
+    context: Context, picture: Picture, size: tuple[int, int], inputs: dict[str, Path]
+) -> str:
+    """The picture's name on the worker. A large one is made smaller before it travels."""
+    from gpuctl.services import sd_inputs  # noqa: PLC0415  loaded already
+
+    path = sd_inputs.to_send(picture, size, context.cache_folder)
+    if path != picture.path:
+        context.console.note(
+            f"{picture.path.name} ({picture.width}x{picture.height}) is made smaller to travel"
+        )
+    return sd_orders.named(path, inputs)
 
 
 def _hires(text: str) -> Hires:

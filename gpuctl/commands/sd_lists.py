@@ -110,6 +110,7 @@ def set_options(
     found = answer(context, "set-options", on, wanted)
     if found is None:
         return
+    context.console.note("an endpoint's other workers, and a restarted one, keep their own options")
     lines = [f"{key} = {json.dumps(value)}" for key, value in found["set"].items()]
     context.console.result(found, "\n".join(lines), changed=True)
 
@@ -134,11 +135,15 @@ def upscale(
     context: Context = ctx.obj
     if not 1 <= scale <= 8:
         raise UsageError(f"--scale must be between 1 and 8, not {scale:g}")
+    from gpuctl.services import sd_inputs  # noqa: PLC0415  Pillow, only with a picture
+
     inputs: dict[str, Path] = {}
-    name, (width, height) = sd_orders.picture(image, inputs, "the picture")
-    if width * height * scale**2 > 8192**2:
+    shape = sd_inputs.measured(image, "the picture")
+    name = sd_orders.named(shape.path, inputs)
+    if shape.width * shape.height * scale**2 > 8192**2:
         raise UsageError(
-            f"{width}x{height} times {scale:g} is more than 8192x8192", hint="use a smaller --scale"
+            f"{shape.width}x{shape.height} times {scale:g} is more than 8192x8192",
+            hint="use a smaller --scale",
         )
     order = sd_orders.api_order(
         "upscale",

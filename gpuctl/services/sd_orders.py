@@ -17,9 +17,6 @@ from gpuctl.services.generating import Order
 from gpuctl.workloads import sd
 from gpuctl.workloads.sd import Choices
 
-# SD 1.5 is trained at 512²; above a megapixel it repeats what it paints.
-MOST_PIXELS_UNASKED = 1_048_576
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -61,28 +58,13 @@ def destination(out: str | None, settings: Settings) -> Destination:
     return destinations.plan(out, settings.path("sd.output_dir"), (*sd.FORMATS, "jpeg"))
 
 
-def picture(text: str, inputs: dict[str, Path], what: str) -> tuple[str, tuple[int, int]]:
-    """A local picture as an input: its name on the worker and its size, upright.
-
-    Raises NotFound, UsageError for what is no picture or is too large to be of use.
-    """
+def named(path: Path, inputs: dict[str, Path]) -> str:
+    """The file's name on the worker; it is put down as an input. Raises NotFound, UsageError."""
     from gpuctl.services.inputs import content_name  # noqa: PLC0415  only with a picture
 
-    path = Path(text).expanduser()
     name = content_name(path)
-    size = _measured(path, what)
     inputs[name] = path
-    return name, size
-
-
-def fitting(size: tuple[int, int]) -> tuple[int, int]:
-    """The size to paint a picture of `size` at when nothing was asked for: its shape, at most one
-    megapixel, in steps of 8."""
-    width, height = size
-    scale = min(1.0, (MOST_PIXELS_UNASKED / (width * height)) ** 0.5)
-    sides = (max(sd.MIN_SIDE, int(side * scale) // sd.MULTIPLE * sd.MULTIPLE) for side in size)
-    width, height = sides
-    return width, height
+    return name
 
 
 def api_order(
@@ -130,24 +112,3 @@ def _value(text: str, whole: str) -> Any:
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         raise UsageError(f"'{whole}' is not a number that can be sent")
     return value
-
-
-def _measured(path: Path, what: str) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  only with a picture
-
-    try:
-        with Image.open(path) as file:
-            width, height = file.size
-            # Phones write a turned picture and say so in its EXIF.
-            if file.getexif().get(0x0112, 1) >= 5:
-                width, height = height, width
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise UsageError(
-            f"{what} {path} cannot be read: {error}", hint="give a PNG, JPEG or WebP"
-        ) from None
-    if width * height > sd.MAX_PIXELS:
-        raise UsageError(
-            f"{what} {path} has {width}x{height} pixels ({width * height / 1e6:.1f} megapixels)",
-            hint=f"{sd.MAX_PIXELS / 1e6:.1f} megapixels are the most: make it smaller first",
-        )
-    return width, height

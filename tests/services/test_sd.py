@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from gpuctl.errors import NotFound, UsageError
-from gpuctl.services import contact_sheet, image_metadata, sd_orders, sd_pictures
+from gpuctl.services import contact_sheet, image_metadata, sd_inputs, sd_orders, sd_pictures
 from gpuctl.services.contact_sheet import Sheet
+from gpuctl.services.sd_inputs import Picture
 
 COLOURS = {(0, 0): (200, 30, 30), (1, 0): (30, 200, 30), (0, 1): (30, 30, 200)}
 
@@ -66,8 +68,9 @@ def test_a_picture_that_starts_a_job_is_measured_upright_and_named_by_content(
     exif[0x0112] = 6
     Image.new("RGB", (300, 200)).save(tmp_path / "turned.jpg", exif=exif)
     inputs: dict[str, Path] = {}
-    name, size = sd_orders.picture(str(tmp_path / "turned.jpg"), inputs, "the picture")
-    assert size == (200, 300)
+    found = sd_inputs.measured(str(tmp_path / "turned.jpg"), "the picture")
+    assert (found.width, found.height) == (200, 300)
+    name = sd_orders.named(found.path, inputs)
     assert inputs == {name: tmp_path / "turned.jpg"}
     assert name.startswith("inputs/")
 
@@ -75,12 +78,12 @@ def test_a_picture_that_starts_a_job_is_measured_upright_and_named_by_content(
 def test_what_is_no_picture_or_too_large_is_refused_before_it_is_sent(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(UsageError, match="cannot be read"):
-        sd_orders.picture(str(tmp_path / "a.png"), {}, "the picture")
+        sd_inputs.measured(str(tmp_path / "a.png"), "the picture")
     with pytest.raises(NotFound):
-        sd_orders.picture(str(tmp_path / "none.png"), {}, "the picture")
+        sd_inputs.measured(str(tmp_path / "none.png"), "the picture")
     Image.new("1", (6000, 5000)).save(tmp_path / "huge.png")
     with pytest.raises(UsageError, match=r"30\.0 megapixels"):
-        sd_orders.picture(str(tmp_path / "huge.png"), {}, "the picture")
+        sd_inputs.measured(str(tmp_path / "huge.png"), "the picture")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_what_is_no_picture_or_too_large_is_refused_before_it_is_sent(tmp_path: 
 def test_a_picture_keeps_its_shape_at_a_size_the_model_can_paint(
     size: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
-    assert sd_orders.fitting(size) == wanted
+    assert sd_inputs.fitting(Picture(Path("x"), *size)) == wanted
 
 
 def test_values_of_set_are_what_they_look_like() -> None:
@@ -124,3 +127,17 @@ def test_a_picture_that_says_nothing_is_not_found_and_a_text_is_no_picture(tmp_p
     (tmp_path / "b.png").write_text("text")
     with pytest.raises(UsageError):
         sd_pictures.read(tmp_path / "b.png")
+
+
+def test_a_large_photograph_travels_at_the_size_it_is_painted_at(tmp_path: Path) -> None:
+    noise = Image.frombytes("RGB", (1500, 1000), random.Random(7).randbytes(4_500_000))
+    noise.save(tmp_path / "photo.png")
+    photo = sd_inputs.measured(str(tmp_path / "photo.png"), "the picture")
+    sent = sd_inputs.to_send(photo, (768, 512), tmp_path / "cache")
+    assert sent.stat().st_size < 2_000_000
+    with Image.open(sent) as smaller:
+        assert smaller.size == (768, 512)
+    assert sd_inputs.to_send(photo, (768, 512), tmp_path / "cache") == sent, "made once"
+    assert sd_inputs.to_send(photo, (3000, 2000), tmp_path / "cache") == photo.path
+    small = sd_inputs.measured(str(painted(tmp_path / "small.png")), "the picture")
+    assert sd_inputs.to_send(small, (8, 8), tmp_path / "cache") == small.path

@@ -88,12 +88,14 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class News:
     """One message. `segments` None = it was about something else. `position`: audio before it is
-    done with, `received`: what the server has; seconds, from servers of ours only.
+    done with, `received`: what the server has, in seconds; `passes`: how often it has looked.
+    These three come from servers of ours only.
     """
 
     segments: tuple[Segment, ...] | None = None
     position: float | None = None
     received: float | None = None
+    passes: int = 0
     language: str | None = None
     is_disconnect: bool = False
     warning: str | None = None
@@ -199,6 +201,7 @@ def parsed(text: str | bytes) -> News:
         segments=tuple(map(_segment, segments)) if isinstance(segments, list) else None,
         position=_seconds(message.get("position")),
         received=_seconds(message.get("received")),
+        passes=int(message.get("passes") or 0),
         language=message.get("language"),
         is_disconnect=message.get("message") == "DISCONNECT",
         warning=str(message.get("message")) if message.get("status") == "WARNING" else None,

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpuctl.commands.service_choice import place_of, target_name
-from gpuctl.commands.transcribe_text import Display, span_text, summary
+from gpuctl.commands.transcribe_results import Result, say, show
+from gpuctl.commands.transcribe_text import Display
 from gpuctl.context import Context
-from gpuctl.errors import GpuctlError, Interrupted, PassedThrough, UsageError
+from gpuctl.errors import GpuctlError, Interrupted, UsageError
 from gpuctl.models import Json
 from gpuctl.services import (
     audio_decoding,
     destinations,
-    subtitles,
     transcribing_files,
     transcript_keeping,
 )
 from gpuctl.services.destinations import Destination
-from gpuctl.services.jobs import cost_usd
 from gpuctl.services.tapes import Tape
 from gpuctl.services.transcribing_files import Ear, Sound
 from gpuctl.services.transcribing_files import Options as Options
@@ -53,15 +52,6 @@ class Wish:
     has_chosen_model: bool
 
 
-@dataclass(slots=True)
-class _Result:
-    """How one recording went."""
-
-    name: str
-    kept: Kept | None = None
-    error: GpuctlError | None = None
-
-
 def run(context: Context, wish: Wish) -> None:
     """Raises what keeps all of them from being heard; for one of several the others go on."""
     destination = _destination(context, wish)
@@ -75,7 +65,7 @@ def run(context: Context, wish: Wish) -> None:
     with place_of(context, wish.on, is_proxied=wish.is_proxied) as place:
         ear = _ear(context, wish, place)
         results = [_heard(context, wish, ear, sound, destination) for sound in sounds]
-    _show(context, wish, results)
+    show(context, results, wish.format, wish.open)
 
 
 def _destination(context: Context, wish: Wish) -> Destination | None:
@@ -150,9 +140,9 @@ def _status(place: Place) -> Json:
 
 def _heard(
     context: Context, wish: Wish, ear: Ear, sound: Sound, destination: Destination | None
-) -> _Result:
+) -> Result:
     """Raises what the next recording would meet too: a service that is gone, Ctrl-C."""
-    result = _Result(sound.name)
+    result = Result(sound.name)
     try:
         duration_s = audio_decoding.probe(sound.file).duration_s if sound.file else None
         result.kept = _listened(context, wish, ear, sound, destination, duration_s)
@@ -203,7 +193,7 @@ def _listened(
     if is_cut:
         where = f"what was heard is in {kept.file}" if kept.file else transcript.text
         raise Interrupted(f"interrupted; {where}", hint=None, details={"file": str(kept.file)})
-    _say(context, kept)
+    say(context, kept)
     return kept
 
 
@@ -243,65 +233,6 @@ def _ending_the_recording(source: Iterator[bytes]) -> Iterator[None]:
 
 def _stem(sound: Sound) -> str:
     return sound.file.stem if sound.file else sound.name
-
-
-def _say(context: Context, kept: Kept) -> None:
-    """One line under each recording, and a warning for whatever is missing in its transcript."""
-    console, heard = context.console, kept.transcript
-    console.note(summary(kept))
-    for span in heard.lost:
-        console.warn(f"{kept.record.input['source']}: {span_text(span)} could not be transcribed")
-    for span in heard.wordless:
-        console.note(f"no words were heard in {span_text(span)}, though there is sound")
-    if kept.record.input.get("diarize") and not any(one.speaker for one in heard.segments):
-        console.warn("no speakers were told apart: only the full image can (deploy without --slim)")
-
-
-def _show(context: Context, wish: Wish, results: list[_Result]) -> None:
-    is_ok = all(one.kept is not None and one.kept.transcript.is_whole for one in results)
-    rows = [_row(one) for one in results]
-    lines = [
-        str(one.kept.file) if one.kept.file else _printed(one.kept, wish).rstrip("\n")
-        for one in results
-        if one.kept is not None
-    ]
-    context.console.result({"transcripts": rows}, "\n".join(lines), changed=True, ok=is_ok)
-    if not is_ok:
-        raise PassedThrough(1)
-    _open(context, wish, [one.kept.file for one in results if one.kept and one.kept.file])
-
-
-def _printed(kept: Kept, wish: Wish) -> str:
-    return subtitles.written(kept.transcript, wish.format)
-
-
-def _row(result: _Result) -> Json:
-    if result.kept is None:
-        error = result.error
-        return {"source": result.name, "file": None, "error": error.message if error else None}
-    record, heard = result.kept.record, result.kept.transcript
-    return {
-        "source": result.name,
-        "file": str(result.kept.file) if result.kept.file else None,
-        "job": record.id,
-        **subtitles.as_json(heard),
-        "model": record.input.get("model"),
-        "way": heard.way,
-        "reconnects": heard.reconnects,
-        "elapsed_s": heard.elapsed_s,
-        "cost_usd": cost_usd(record),
-        "receipt": result.kept.receipt,
-        "error": record.error,
-    }
-
-
-def _open(context: Context, wish: Wish, files: list[Path]) -> None:
-    asked = context.settings.text("whisper.open")
-    is_wanted = asked == "always" or (asked == "auto" and context.console.is_watched)
-    if files and (is_wanted if wish.open is None else wish.open):
-        from gpuctl.services.viewer import open_file  # noqa: PLC0415  only for a person
-
-        open_file(files[0])
 
 
 def _show_plan(

@@ -10,9 +10,8 @@ from gpuctl.console import Console
 from gpuctl.models import Json
 from gpuctl.services.jobs import cost_usd
 from gpuctl.services.subtitles import segment_json
-from gpuctl.services.transcribing import Update
 from gpuctl.services.transcript_keeping import Kept
-from gpuctl.services.transcripts import Span
+from gpuctl.services.transcripts import Span, Update
 from gpuctl.services.waiting import Clock
 
 # Of the words that are there already, as much as a person needs to find the place.

@@ -147,6 +147,7 @@ class Decoder:
             self._process.terminate()
 
     def close(self) -> None:
+        """Ends it; a second time does nothing."""
         self._process.kill()
         self._process.wait()
         self._listener.join(_END_LIMIT_S)
@@ -160,7 +161,10 @@ class Decoder:
     def __next__(self) -> bytes:
         piece, self._first = (self._first or self._read()), None
         if not piece:
-            self._check()
+            try:
+                self._check()
+            finally:
+                self.close()
             raise StopIteration
         return piece
 

@@ -24,24 +24,21 @@ from gpuctl.models import Report
 from gpuctl.services.jobs import RETRY_FIRST_S, RETRY_MOST_S
 from gpuctl.services.tapes import Tape
 from gpuctl.services.transcribing_pace import Leg, Pace
-from gpuctl.services.transcripts import WORTH_SAYING_S, Hearing, Span, Transcript, gaps
+from gpuctl.services.transcripts import (
+    WORTH_SAYING_S,
+    Hearing,
+    OnUpdate,
+    Span,
+    Transcript,
+    Update,
+    gaps,
+)
 from gpuctl.services.waiting import Clock
 
 # A connection whose server is ready for audio from second 0 on.
 Dial = Callable[[], LiveConnection]
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What is new: `segments` for good, `open` may still change; seconds of the audio."""
-
-    segments: Sequence[Segment]
-    open: Sequence[Segment]
-    heard_s: float
-    length_s: float
-
-
-OnUpdate = Callable[[Update], None]
 # A part of the audio at which the connection breaks again and again is left out.
 MOST_BREAKS = 3
 POLL_S = 0.05
@@ -88,10 +85,10 @@ class Transcriber:
                 raise
             except ConnectionFailed as failure:
                 self.report.warn(f"{failure.message}; going on where it stopped")
-                breaks = breaks + 1 if self.done_s <= before else 0
-                if breaks >= MOST_BREAKS:
-                    self._leave_out(min(self.done_s + self.pace.lead_s, self.tape.length_s))
-                    breaks = 0
+            breaks = breaks + 1 if self.done_s <= before else 0
+            if breaks >= MOST_BREAKS:
+                self._leave_out(min(self.done_s + self.pace.lead_s, self.tape.length_s))
+                breaks = 0
             self.hearing.drop_open()
             if self.tape.is_ended and self.done_s >= self.tape.length_s:
                 break
@@ -135,8 +132,6 @@ class Transcriber:
         at = self.done_s
         return Leg(at, now, at, at, sent_at=now, progress_at=now, news_at=now)
 
-    # Connections.
-
     def _connected(self) -> LiveConnection | None:
         """None when the server stayed away for too long, after there had been a connection."""
         began, pause_s = self.clock.now(), RETRY_FIRST_S
@@ -171,6 +166,7 @@ class Transcriber:
             news = connection.news(wait_s)
             while news is not None:
                 if news.is_disconnect:
+                    self._leave(leg)
                     return False
                 self._hear(leg, news)
                 news = connection.news(0)
@@ -183,10 +179,14 @@ class Transcriber:
                 _end(connection)
                 return False
             if leg.padded_at is None and self.clock.now() - leg.began > self.pace.leg_limit_s:
+                self._leave(leg)
                 _end(connection)
                 return False
 
-    # Sending.
+    def _leave(self, leg: Leg) -> None:
+        """What is open will be heard again; unless nothing else was heard in all that time."""
+        if self.done_s <= leg.offset_s:
+            self._tell(self.hearing.settle())
 
     def _send_what_may(self, connection: LiveConnection, leg: Leg) -> float:
         """Sends a frame if that is allowed now; gives the seconds to listen before the next."""
@@ -226,8 +226,6 @@ class Transcriber:
         heard_s = max(self.hearing.heard_s, leg.position_s, self._skipped_s)
         return min(leg.sent_s, self.tape.quiet_until(heard_s))
 
-    # Listening.
-
     def _hear(self, leg: Leg, news: News) -> None:
         if news.warning:
             self.report.warn(news.warning)
@@ -246,8 +244,6 @@ class Transcriber:
             heard_s = max(self.hearing.heard_s, self._skipped_s)
             self.on_update(Update(new, self.hearing.open, heard_s, self.tape.length_s))
 
-    # The end.
-
     def _is_heard_out(self, leg: Leg) -> bool:
         if leg.padded_at is None:
             return False
@@ -257,7 +253,8 @@ class Transcriber:
         is_too_long = now - leg.padded_at > self.pace.drain_limit_s
         if not is_too_long and not leg.is_heard_out(now, has_open=has_open, is_loud=is_loud):
             return False
-        if is_loud and (is_too_long or leg.last_content is None) and not leg.has_ended:
+        is_deaf = leg.last_content is None and not leg.tells_position
+        if is_loud and (is_too_long or is_deaf):
             self.lost.append(Span(self._acknowledged_s(leg), leg.sent_s))
         return True
 
@@ -287,14 +284,8 @@ class Transcriber:
             span
             for span in gaps(self.hearing.accepted, duration_s)
             if self.tape.loud_s(span.begin, span.end or duration_s) >= WORTH_SAYING_S
-            and not any(_overlap(span, lost) for lost in self.lost)
+            and not any(span.overlaps(lost) for lost in self.lost)
         ]
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    one_end = float("inf") if one.end is None else one.end
-    other_end = float("inf") if other.end is None else other.end
-    return one.begin < other_end and other.begin < one_end
 
 
 def _end(connection: LiveConnection) -> None:

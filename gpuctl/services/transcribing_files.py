@@ -16,9 +16,9 @@ from gpuctl.clients.whisper_rest import Rest
 from gpuctl.errors import ApiError, ConnectionFailed
 from gpuctl.models import Json, Report
 from gpuctl.services.tapes import Tape, loud_s, loudness
-from gpuctl.services.transcribing import OnUpdate, Transcriber
+from gpuctl.services.transcribing import Transcriber
 from gpuctl.services.transcribing_pace import Pace
-from gpuctl.services.transcripts import WORTH_SAYING_S, Span, Transcript, gaps
+from gpuctl.services.transcripts import WORTH_SAYING_S, OnUpdate, Span, Transcript, gaps
 from gpuctl.services.waiting import Clock
 from gpuctl.services.whisper_places import Place
 

@@ -55,7 +55,8 @@ class Leg:
     padded_at: float | None = None
     last_content: object = None
     repeats: int = 0
-    passes_since_all: int = 0
+    passes: int = 0
+    passes_at_all: int | None = None
     news_at: float = 0.0
     longest_pass_s: float = 0.0
 
@@ -64,14 +65,16 @@ class Leg:
         if news.position is not None:
             position_s = self.offset_s + news.position
             if position_s > self.position_s:
-                self.position_s, self.passes_since_all = position_s, 0
+                self.position_s, self.passes_at_all = position_s, None
         if news.received is not None:
             self.received_s = self.offset_s + news.received
+            self.passes = news.passes
+            if self.has_received_all and self.passes_at_all is None:
+                self.passes_at_all = news.passes
         if news.segments is not None:
             self.longest_pass_s = max(self.longest_pass_s, now - self.news_at)
             self.repeats = self.repeats + 1 if news.segments == self.last_content else 0
             self.last_content = news.segments
-            self.passes_since_all += self.has_received_all
         self.news_at = now
 
     @property
@@ -97,7 +100,8 @@ class Leg:
         if self.padded_at is None:
             return False
         if self.tells_position:
-            is_looked_at = self.passes_since_all >= (LOUD_PASSES if is_loud else 1)
+            looks = 0 if self.passes_at_all is None else self.passes - self.passes_at_all
+            is_looked_at = looks >= (LOUD_PASSES if is_loud else 1)
             return self.has_received_all and (self.has_ended or is_looked_at)
         if has_open and self.repeats >= SAME_OFTEN and now - self.padded_at > SETTLE_S:
             return True

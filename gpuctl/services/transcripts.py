@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpuctl.clients.whisper_live import News, Segment
@@ -20,6 +20,10 @@ class Span:
 
     begin: float
     end: float | None
+
+    def overlaps(self, other: Span) -> bool:
+        ends = [float("inf") if one.end is None else one.end for one in (self, other)]
+        return self.begin < ends[1] and other.begin < ends[0]
 
     def as_json(self) -> Json:
         return {"begin": round(self.begin, 3), "end": self.end and round(self.end, 3)}
@@ -47,6 +51,19 @@ class Transcript:
     @property
     def is_whole(self) -> bool:
         return not self.lost
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What is new: `segments` for good, `open` may still change; seconds of the audio."""
+
+    segments: Sequence[Segment]
+    open: Sequence[Segment]
+    heard_s: float
+    length_s: float
+
+
+OnUpdate = Callable[[Update], None]
 
 
 @dataclass(slots=True)

@@ -119,6 +119,7 @@ def _transcribe(client: Any, samples: Any) -> Any:
             hotwords=client.hotwords,
             word_timestamps=client.word_timestamps,
         )
+    client.gpuctl_passes = getattr(client, "gpuctl_passes", 0) + 1
     if client.language is None and info is not None:
         client.gpuctl_is_guess = info.language_probability <= SURE_OF_LANGUAGE
         if client.gpuctl_is_guess:
@@ -129,13 +130,18 @@ def _transcribe(client: Any, samples: Any) -> Any:
 
 
 def _telling_position(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Tells a client that asked for it, before each pass, how much audio has come and up to where
-    it is done with, silence included: so it need not guess when all of it has been heard."""
+    """Tells a client that asked for it, before each pass, how much audio has come, up to where it
+    is done with, silence included, and how often it was looked at: so it need not guess when all
+    of it has been heard, even where there was nothing to say."""
 
     def chunk(client: Any) -> Any:
         if getattr(client, "gpuctl_tells_position", False):
             received = client.frames_offset + client.frames_np.shape[0] / client.RATE
-            told = {"position": f"{client.timestamp_offset:.3f}", "received": f"{received:.3f}"}
+            told = {
+                "position": f"{client.timestamp_offset:.3f}",
+                "received": f"{received:.3f}",
+                "passes": getattr(client, "gpuctl_passes", 0),
+            }
             if told != getattr(client, "gpuctl_told", None):
                 client.gpuctl_told = told
                 with suppress(Exception):  # a client that left is noticed by its own thread

@@ -123,6 +123,7 @@ class Session:
         self._send, self._options = send, options
         self._samples: array[int] = array("h")
         self._dropped_s = 0.0
+        self._passes = 0
         self._offset = 0.0
         self._told: dict[str, Any] = {}
         self._done: list[dict[str, Any]] = []
@@ -161,7 +162,11 @@ class Session:
     def _tell_position(self) -> None:
         """As our own addition to the real server does (live_server.py)."""
         received = self._dropped_s + len(self._samples) / RATE
-        told = {"position": f"{self._offset:.3f}", "received": f"{received:.3f}"}
+        told = {
+            "position": f"{self._offset:.3f}",
+            "received": f"{received:.3f}",
+            "passes": self._passes,
+        }
         if told != self._told and self._options.get("gpuctl_positions"):
             self._told = told
             self.send(told)
@@ -175,6 +180,7 @@ class Session:
         if duration < LEAST_PASS_S:
             return
         heard = sim_ear.listen(chunk)
+        self._passes += 1
         if not heard:
             self._offset = offset + duration
             return

@@ -24,9 +24,9 @@ from gpuctl.clients.whisper_live import LiveConnection, Options
 from gpuctl.clients.whisper_rest import Get, getter
 from gpuctl.errors import ConnectionFailed
 from gpuctl.services.tapes import Tape
-from gpuctl.services.transcribing import Transcriber, Update
+from gpuctl.services.transcribing import Transcriber
 from gpuctl.services.transcribing_pace import Pace
-from gpuctl.services.transcripts import Transcript
+from gpuctl.services.transcripts import Transcript, Update
 from gpuctl.services.waiting import SystemClock
 from tests.support.recorder import Recorder
 

@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 from gpuctl.clients.whisper_live import Options, ServerFull
 from gpuctl.errors import ConnectionFailed, CredentialsError
 from gpuctl.models import Secret
-from gpuctl.services.transcribing import Update
 from gpuctl.services.transcribing_pace import Pace
+from gpuctl.services.transcripts import Update
 from tests.support.relay import relay
 from tests.support.whisper_service import (
     RATE,

@@ -36,6 +36,18 @@ READER = """
             part.write_bytes(content)
         return {"response": {"status": "success", "url": "here"}, "read": len(content)}
 """
+# One that takes its time, so that it can be killed in the middle.
+SLOW = """
+    import time
+    from worker import report
+
+    def handler(job):
+        report.progress("half", 1, 2)
+        time.sleep(0.3)
+        with report.write_artifact("said.txt", "text/plain") as part:
+            part.write_text(job["input"]["prompt"])
+        return {}
+"""
 # One that yields: its pieces travel on the stream.
 TALKER = """
     from worker import report
@@ -50,11 +62,11 @@ TALKER = """
 
 
 def scripts(target: Path) -> Path:
-    """What the images would hold: the worker, and three toys as workloads."""
+    """What the images would hold: the worker, and four toys as workloads."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(bundled("remote_scripts") / "worker", target / "worker", ignore=ignore)
     shutil.copy(bundled("remote_scripts") / "run.py", target / "run.py")
-    for name, text in (("reader", READER), ("talker", TALKER)):
+    for name, text in (("reader", READER), ("slow", SLOW), ("talker", TALKER)):
         (target / name).mkdir()
         (target / name / "handler.py").write_text(textwrap.dedent(text), encoding="utf-8")
     (target / "toy").mkdir()

@@ -196,6 +196,14 @@ def _rent(
     context: Context, order: deploying.Order, wait: bool, is_tried: bool, old: Machine | None
 ) -> None:
     session = context.session()
+    image_needs.must_be_there(
+        context.settings,
+        context.state,
+        order.workload,
+        order.need.image,
+        context.registries,
+        context.console,
+    )
     plan = deploying.plan(session, order)
     context.console.note(f"renting for {order.workload}:\n{text.plan_text(plan)}")
     machine = deploying.deploy(session, plan, probe=context.connector().probe, wait=wait)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gpuctl.config import Settings
-from gpuctl.models import Need
-from gpuctl.services import image_refs
+from gpuctl.errors import ApiError, ConfigError, CredentialsError, NotFound
+from gpuctl.images import references
+from gpuctl.models import Need, Report
+from gpuctl.services import image_inspection, image_refs
+from gpuctl.services.image_access import Access
 from gpuctl.state import State
 
 
@@ -22,3 +26,40 @@ def as_pushed(settings: Settings, state: State, workload: str, need: Need) -> Ne
     if not told or f"{workload}.min_cuda" in set_keys:
         return need
     return replace(need, min_cuda=str(told))
+
+
+def must_be_there(
+    settings: Settings,
+    state: State,
+    workload: str,
+    image: str,
+    access: Callable[[], Access],
+    report: Report,
+) -> None:
+    """A machine whose image nobody has pushed boots, and bills, until its boot limit.
+
+    Asked only of images under our own name that were not pushed from this computer. Raises
+    NotFound when the registry says that it has none; a registry that does not answer is no reason.
+    """
+    if image_refs.recorded(state, image) or not _is_ours(settings, workload, image):
+        return
+    try:
+        found = image_inspection.digest(image, access())
+    except (ApiError, CredentialsError) as error:
+        report.warn(f"whether {image} was pushed could not be asked: {error.message}")
+        return
+    if found is None:
+        raise NotFound(
+            f"{image} is not in its registry: a machine would wait for it in vain",
+            hint=f"gpuctl build {workload}, then gpuctl push {workload} (with --slim or --full)",
+        )
+
+
+def _is_ours(settings: Settings, workload: str, image: str) -> bool:
+    wanted = str(references.parsed(image))
+    try:
+        return wanted in {
+            image_refs.reference(settings, workload, each) for each in image_refs.VARIANTS
+        }
+    except ConfigError:
+        return False

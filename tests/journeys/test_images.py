@@ -53,6 +53,20 @@ def test_the_same_scripts_give_the_same_digest_and_an_argument_another(someone: 
     assert order["gpu"]["minCudaVersion"] == "13.0", "the image says more than the default"
 
 
+def test_no_machine_is_rented_for_an_image_that_nobody_has_pushed(someone: Household) -> None:
+    refused = someone.simulates("deploy", "flux", "--slim", "--image", "x").error
+    assert refused["code"] == "usage"
+    someone.environ["DOCKER_HUB_USERNAME"] = "somebody"
+    try:
+        done = someone.simulates("deploy", "flux", "--slim")
+        assert done.code == 3, done.stdout
+        assert "a machine would wait for it in vain" in done.error["message"]
+        assert "gpuctl push flux" in done.error["hint"]
+        assert someone.simulates("status").data["machines"] == []
+    finally:
+        del someone.environ["DOCKER_HUB_USERNAME"]
+
+
 def test_people_are_told_that_it_is_simulated_and_what_comes_next(someone: Household) -> None:
     done = someone.types("--sim", "build", "flux", "--slim")
     assert "(simulated)" in done.stdout

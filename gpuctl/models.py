@@ -14,7 +14,7 @@ EventKind = Literal["accepted", "loading", "progress", "log", "artifact", "done"
 
 
 class Secret:
-    """A value that must not be shown. `clients`, `remote`, `images` and the redactor may reveal it."""
+    """Must not be shown. Only `clients`, `remote`, `images` and the redactor call `reveal`."""
 
     __slots__ = ("_value",)
 

@@ -37,7 +37,7 @@ def test_hello_from_the_queue_with_a_voice_whose_consent_is_asked_for_once(
     assert "--consent" in refused.error["hint"]
     assert not (speaker.folder / "hello.ogg").exists()
 
-    speaker.simulates("deploy", "tts", "--serverless")
+    assert speaker.simulates("deploy", "tts", "--serverless").code == 0
     data = speaker.simulates(*argv, "--consent", "my own voice").data
     file = Path(data["file"])
     found = probe(file)
@@ -77,7 +77,8 @@ def test_hello_from_the_queue_with_a_voice_whose_consent_is_asked_for_once(
 def test_the_same_worker_speaks_on_a_pod_over_ssh(speaker: Person) -> None:
     _give_a_player(speaker)
     speaker.simulates("voices", "add", "me", "me.wav", "--consent", "my own voice")
-    speaker.simulates("deploy", "tts")
+    for command in ("build", "push", "deploy"):
+        assert speaker.simulates(command, "tts").code == 0
     done = speaker.simulates(
         *("tts", "Hello over ssh.", "--voice", "me", "--on", "tts", "--out", "hello.mp3"),
         *("--emotion", "calm:0.4", "--speed", "1.2", "--timings", "srt", "--play"),

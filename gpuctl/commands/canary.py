@@ -15,7 +15,7 @@ from gpuctl.services import canary, destinations, interrupts, journal, machines,
 from gpuctl.services.delivery import new_record
 from gpuctl.services.jobs import Tracking
 from gpuctl.services.ulids import new_ulid
-from gpuctl.workloads import WORKLOADS, flux
+from gpuctl.workloads import WORKLOADS, flux, whisper
 
 if TYPE_CHECKING:
     from gpuctl.services.session import Session
@@ -45,8 +45,10 @@ def is_wanted(context: Context, asked: bool | None, *, wait: bool) -> bool:
     return is_on
 
 
-def plan_row(is_tried: bool) -> str:
-    tried = "one 64x64 picture before it counts as usable; downloads the model"
+def plan_row(is_tried: bool, workload: str = flux.NAME) -> str:
+    small = {flux.NAME: "one 64x64 picture", whisper.NAME: "a recording whose words are known"}
+    job = small.get(workload, "one tiny job")
+    tried = f"{job} before it counts as usable; downloads the model"
     return f"  {'canary':<10}{tried if is_tried else 'none'}"
 
 
@@ -57,28 +59,44 @@ def prove(context: Context, machine: Machine, end: End, old: Machine | None = No
     a credential, Ctrl-C): then the machine stays and the error says what it costs. `old` is what
     it was to replace, and goes on as it was.
     """
-    given = _input(context, machine.workload)
-    if machine.workload is None or given is None:
+    is_service = machine.workload == whisper.NAME
+    tracking = None if is_service else _tracking(context, machine)
+    if tracking is None and not is_service:
         return {}
-    record = _record(context, machine, machine.workload, given)
-    tracking = Tracking(record, context.state, context.clock, context.console)
     try:
-        result = _run(context, machine, tracking)
+        words, shown = _tried(context, machine, tracking)
     except KeyboardInterrupt:
-        if old is not None:
-            _say_unreplaced(context, old)
-        raise _interrupted(machine, record) from None
+        _say_unreplaced(context, old)
+        raise _interrupted(machine, tracking) from None
     except BaseException as error:
-        if old is not None:
-            _say_unreplaced(context, old)
+        _say_unreplaced(context, old)
         if isinstance(error, GpuctlError) and _is_access(error):
             raise _kept(error, machine) from error
-        if tracking.record.status in ("submitted", "running"):
+        if tracking is not None and tracking.record.status in ("submitted", "running"):
             tracking.update(status="failed", error=str(error))
         end(context.session(), machine, error)
         raise
-    context.console.note(f"{machine.name} {result.words()}")
-    return {"canary": result.as_json()}
+    context.console.note(f"{machine.name} {words}")
+    return {"canary": shown}
+
+
+def _tracking(context: Context, machine: Machine) -> Tracking | None:
+    """The tiny job; None where the workload has none."""
+    given = _input(context, machine.workload)
+    if machine.workload is None or given is None:
+        return None
+    record = _record(context, machine, machine.workload, given)
+    return Tracking(record, context.state, context.clock, context.console)
+
+
+def _tried(context: Context, machine: Machine, tracking: Tracking | None) -> tuple[str, Json]:
+    """A service has no jobs: it is asked as its users would."""
+    if tracking is None:
+        from gpuctl.commands import service_canary  # noqa: PLC0415  only for a service
+
+        return service_canary.run(context, machine)
+    result = _run(context, machine, tracking)
+    return result.words(), result.as_json()
 
 
 def stop_again(session: Session, machine: Machine, error: BaseException) -> None:
@@ -91,8 +109,9 @@ def stop_again(session: Session, machine: Machine, error: BaseException) -> None
         error.hint = f"{error.hint}; {look}" if error.hint else look
 
 
-def _say_unreplaced(context: Context, old: Machine) -> None:
-    context.console.warn(f"{old.name} was not replaced; it bills {journal.price(old)}")
+def _say_unreplaced(context: Context, old: Machine | None) -> None:
+    if old is not None:
+        context.console.warn(f"{old.name} was not replaced; it bills {journal.price(old)}")
 
 
 def _run(context: Context, machine: Machine, tracking: Tracking) -> canary.CanaryResult:
@@ -164,11 +183,12 @@ def _kept(error: GpuctlError, machine: Machine) -> CredentialsError:
     )
 
 
-def _interrupted(machine: Machine, record: JobRecord) -> Interrupted:
+def _interrupted(machine: Machine, tracking: Tracking | None) -> Interrupted:
+    job = {"job": tracking.record.id} if tracking is not None else {}
     return Interrupted(
         f"interrupted while it was tried with a tiny job. {_still_there(machine)}",
         hint=f"gpuctl flux …   (or: gpuctl terminate {machine.name})",
-        details={**_billing(machine), "job": record.id},
+        details={**_billing(machine), **job},
     )
 
 

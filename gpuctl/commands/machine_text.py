@@ -11,6 +11,7 @@ from gpuctl.commands.render import money, table
 from gpuctl.models import Json, Machine, Offer
 from gpuctl.services import leases
 from gpuctl.services.deploy import Plan
+from gpuctl.workloads import whisper
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -28,6 +29,25 @@ def machine_line(machine: Machine) -> str:
         f"{machine.name} ({machine.id}) is {machine.status}{gpu}{where}{ssh}, "
         f"{money(machine.price_usd_h, 2)}/h"
     )
+
+
+def service_data(machine: Machine) -> Json:
+    """Where RunPod's proxy offers the service of a pod; {} for what has none."""
+    if machine.workload != whisper.NAME or machine.provider != "runpod":
+        return {}
+    health = f"{whisper.health_url(machine.id)}/health"
+    return {"service": {"websocket": whisper.socket_url(machine.id), "health": health}}
+
+
+def service_lines(machine: Machine) -> list[str]:
+    urls = service_data(machine).get("service", {})
+    if not urls:
+        return []
+    return [
+        f"  WebSocket  {urls['websocket']}   (with whisper.token; without one only through ssh)",
+        f"  Health     {urls['health']}",
+        "  try it     gpuctl test health; gpuctl test transcription; gpuctl transcribe FILE",
+    ]
 
 
 def offers_text(offers: Sequence[Offer]) -> str:

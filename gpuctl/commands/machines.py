@@ -187,8 +187,8 @@ def _show_plan(
     body = json.dumps(data["body"], indent=2, ensure_ascii=False)
     context.console.result(
         data,
-        f"would rent for {order.workload}:\n{text.plan_text(plan)}\n{canary.plan_row(is_tried)}\n"
-        f"{gate.row(gate_)}POST /v2/pods {body}",
+        f"would rent for {order.workload}:\n{text.plan_text(plan)}\n"
+        f"{canary.plan_row(is_tried, order.workload)}\n{gate.row(gate_)}POST /v2/pods {body}",
     )
 
 
@@ -244,5 +244,6 @@ def _reuse(context: Context, name: str | None, wait: bool, is_tried: bool) -> No
 
 
 def _show(context: Context, machine: Machine, shown: Json, *, changed: bool) -> None:
-    data = {"machine": text.machine_data(machine), **shown}
-    context.console.result(data, text.machine_line(machine), changed=changed)
+    data = {"machine": text.machine_data(machine), **text.service_data(machine), **shown}
+    lines = [text.machine_line(machine), *text.service_lines(machine)]
+    context.console.result(data, "\n".join(lines), changed=changed)

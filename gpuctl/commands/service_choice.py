@@ -27,6 +27,14 @@ def place_of(context: Context, on: str | None, *, is_proxied: bool = False) -> I
     if is_proxied:
         yield _proxied(context, machine)
         return
+    with at_machine(context, machine) as place:
+        yield place
+
+
+@contextmanager
+def at_machine(context: Context, machine: Machine) -> Iterator[Place]:
+    """Through its ssh connection."""
+    token = context.settings.secret("whisper.token")
     with whisper_places.tunnelled(context.link(machine), token) as place:
         yield place
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,6 +91,8 @@ def _server(model: Any) -> Any:
         ServeClientFasterWhisper.get_audio_chunk_for_processing
     )
 
+    _mend_diarization()
+
     class Server(TranscriptionServer):  # type: ignore[misc]  # untyped library
         def initialize_client(self, websocket: Any, options: Any, *rest: Any, **named: Any) -> None:
             super().initialize_client(websocket, options, *rest, **named)
@@ -102,6 +105,24 @@ def _server(model: Any) -> Any:
             return model
 
     return Server()
+
+
+def _mend_diarization() -> None:
+    """WhisperLive hands the token over under a name that pyannote.audio 4 no longer has."""
+    from whisper_live.diarization import SpeakerDiarizer
+
+    def load(diarizer: Any) -> None:
+        if diarizer._model is not None:
+            return
+        import torch
+        from pyannote.audio import Inference, Model
+
+        token = diarizer._hf_token or os.environ.get("HF_TOKEN")
+        model = Model.from_pretrained(diarizer._embedding_model_name, token=token)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        diarizer._model = Inference(model, window="whole", device=device)
+
+    SpeakerDiarizer._load_model = load
 
 
 def _transcribe(client: Any, samples: Any) -> Any:

@@ -11,7 +11,7 @@ from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.images import references
 from gpuctl.models import Json
-from gpuctl.services import durations, image_inspection, image_refs, passports
+from gpuctl.services import durations, image_refs
 from gpuctl.services.deploy import Order
 
 NoGateOption = Annotated[
@@ -30,6 +30,8 @@ def passed(context: Context, order: Order, is_waived: bool, reason: str | None) 
     if is_waived:
         context.console.warn(f"without a passport, on the record: {reason}")
         return replace(order, noted={"no_gate": reason})
+    from gpuctl.services import passports  # noqa: PLC0415  only where there is a gate
+
     digest = _digest(context, order)
     document = passports.required(
         passports.shelf(context.state_folder, context.state),
@@ -90,6 +92,8 @@ def _digest(context: Context, order: Order) -> str:
     known = name.digest or image_refs.recorded(context.state, order.need.image)
     if known:
         return known
+    from gpuctl.services import image_inspection  # noqa: PLC0415  only when a registry is asked
+
     return str(image_inspection.facts(order.need.image, context.registries()).digest)
 
 

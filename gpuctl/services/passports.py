@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuctl import __version__
 from gpuctl.errors import ConfigError, NotFound, UsageError, ValidationFailed
 from gpuctl.models import Json
 from gpuctl.services import durations
 from gpuctl.services.ec2_timer import rfc3339
-from gpuctl.services.validation import Result
-from gpuctl.services.validation_orders import Order
-from gpuctl.state import State
+
+if TYPE_CHECKING:
+    from gpuctl.services.validation import Result
+    from gpuctl.services.validation_orders import Order
+    from gpuctl.state import State
 
 SCHEMA = "gpuctl-passport/1"
 KIND = "passport"

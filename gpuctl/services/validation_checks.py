@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Protocol
 
-from gpuctl.clients.whisper_live import Options, connect
-from gpuctl.clients.whisper_rest import getter
 from gpuctl.errors import GpuctlError, UsageError, ValidationFailed
 from gpuctl.models import Json, Report
-from gpuctl.services import whisper_checks
 from gpuctl.services.waiting import Clock
-from gpuctl.workloads import whisper
 
-# The most that a wait for one check takes while nothing has failed yet.
-HANDSHAKE_LIMIT_S = 120.0
+# Workloads with a module validation_<name>, which holds their checks.
+CHECKED = ("whisper",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +51,13 @@ class WorkloadCheck(Protocol):
 
 def of(workload: str) -> dict[str, WorkloadCheck]:
     """The checks of a workload in their order, by name. Raises UsageError where there are none."""
-    found = CHECKS.get(workload)
-    if found is None:
+    if workload not in CHECKED:
         raise UsageError(
             f"what {workload} must show on a rehearsal is not known",
-            hint=f"there are checks for {', '.join(CHECKS)}",
+            hint=f"there are checks for {', '.join(CHECKED)}",
         )
+    # Its clients are loaded only when something is rehearsed.
+    found: dict[str, WorkloadCheck] = import_module(f"gpuctl.services.validation_{workload}").CHECKS
     return found
 
 
@@ -85,72 +83,5 @@ def refuse(seen: list[Evidence]) -> None:
             )
 
 
-def _whisper_alive(reach: Reach) -> Evidence:
-    """The container may take a while to open its port; that it lives is then all that is asked."""
-    return _waited(whisper_checks.health, reach)
-
-
-def _whisper_ready(reach: Reach) -> Evidence:
-    found = whisper_checks.until_ready(
-        _get(reach), reach.clock, limit_s=reach.ready_limit_s, report=reach.report
-    )
-    return _evidence(found)
-
-
-def _whisper_status(reach: Reach) -> Evidence:
-    return _evidence(whisper_checks.status(_get(reach), reach.clock))
-
-
-def _whisper_heard(reach: Reach) -> Evidence:
-    """A real transcription of the recording that is sent along, word for word."""
-    url = f"ws://127.0.0.1:{reach.port(whisper.WHISPER_PORT)}"
-    options = Options(model=str(reach.section["model"]), language="en")
-    spoken = whisper_checks.transcription(
-        lambda: connect(url, options, ready_limit_s=HANDSHAKE_LIMIT_S),
-        whisper_checks.sample(),
-        reach.clock,
-        reach.report,
-    )
-    heard = spoken.transcript
-    detail = f"“{heard.text}”, word error {spoken.word_error:.0%}"
-    return Evidence("transcription", spoken.is_ok, detail, heard.elapsed_s, spoken.as_json())
-
-
-def _waited(look: Callable[..., whisper_checks.Check], reach: Reach) -> Evidence:
-    from gpuctl.errors import TimedOut  # noqa: PLC0415  only here
-    from gpuctl.services.waiting import wait_for  # noqa: PLC0415  likewise
-
-    last: list[whisper_checks.Check] = []
-
-    def answered() -> whisper_checks.Check | None:
-        last[:] = [look(_get(reach), reach.clock)]
-        return last[0] if last[0].is_ok or last[0].body else None
-
-    try:
-        return _evidence(
-            wait_for(answered, timeout_s=HANDSHAKE_LIMIT_S, every_s=2.0, clock=reach.clock)
-        )
-    except TimedOut:
-        return _evidence(last[0])
-
-
-def _get(reach: Reach) -> Callable[[str], tuple[int, Json]]:
-    return getter(f"http://127.0.0.1:{reach.port(whisper.HEALTH_PORT)}")
-
-
-def _evidence(check: whisper_checks.Check) -> Evidence:
-    return Evidence(check.name, check.is_ok, check.detail, check.elapsed_s, check.body)
-
-
 def _plain(details: Mapping[str, object]) -> Json:
     return {key: value for key, value in details.items() if isinstance(value, str | int | float)}
-
-
-CHECKS: dict[str, dict[str, WorkloadCheck]] = {
-    whisper.NAME: {
-        "health": _whisper_alive,
-        "ready": _whisper_ready,
-        "status": _whisper_status,
-        "transcription": _whisper_heard,
-    },
-}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gpuctl.errors import ApiError, ConnectionFailed, CredentialsError, NotFound
 from gpuctl.images import references
 from gpuctl.models import MachineRequest, Report, Secret
-from gpuctl.services import image_inspection, image_refs
+from gpuctl.services import image_refs
 from gpuctl.services.ec2_orders import Asked
 from gpuctl.workloads import whisper
 
@@ -88,6 +88,8 @@ def _digest(state: State, image: str, registries: Access, report: Report) -> str
     """As pushed from here, else as the registry says; None when it does not let us ask."""
     if known := image_refs.recorded(state, image):
         return known
+    from gpuctl.services import image_inspection  # noqa: PLC0415  only when a registry is asked
+
     try:
         found = image_inspection.digest(image, registries)
     except (CredentialsError, ApiError, ConnectionFailed) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,7 +35,8 @@ def source(workload: str, variant: str | None) -> Source:
     """
     context = resources.bundled("remote_scripts")
     folder = context / workload
-    if not re.fullmatch(r"\w+", workload) or not (folder / "handler.py").is_file():
+    is_known = any((folder / name).is_file() for name in ("handler.py", "service.py"))
+    if not re.fullmatch(r"\w+", workload) or not is_known:
         raise _unknown(context, workload)
     there = [name for name, file in FILES.items() if (folder / file).is_file()]
     wanted = variant or next(iter(there), "full")
@@ -53,8 +55,9 @@ def buildable() -> tuple[str, ...]:
     return _buildable(resources.bundled("remote_scripts"))
 
 
-def check_arguments(source: Source, given: dict[str, str]) -> None:
-    """Docker only warns of an argument that no ARG takes, at the very end. Raises UsageError."""
+def check_arguments(source: Source, given: Iterable[str]) -> Collection[str]:
+    """The arguments that the Dockerfile takes. Docker only warns of one that it does not, at the
+    very end. Raises UsageError."""
     known = dockerfiles.arguments(source.dockerfile.read_text(encoding="utf-8"))
     for name in given:
         if name not in known:
@@ -64,6 +67,7 @@ def check_arguments(source: Source, given: dict[str, str]) -> None:
                 f"{source.dockerfile.name} of {source.workload} has no ARG {name}",
                 hint=f"did you mean {near[0]}?" if near else f"it has: {listed}",
             )
+    return known
 
 
 def _bake(folder: Path, variant: str) -> tuple[Path, str] | None:

@@ -19,6 +19,8 @@ from gpuctl.services.image_access import Access
 from gpuctl.services.image_sources import Source
 from gpuctl.state import State
 
+VERSION_ARGUMENT = "GPUCTL_VERSION"
+"""A Dockerfile with this ARG is told the version that it is built from."""
 _AMD64 = ("x86_64", "amd64")
 
 
@@ -57,13 +59,14 @@ def order(source: Source, reference: Reference, wishes: Wishes) -> BuildOrder:
 
     Raises UsageError for an argument that the Dockerfile does not have.
     """
-    image_sources.check_arguments(source, dict(wishes.arguments))
+    known = image_sources.check_arguments(source, wishes.arguments)
+    own = {VERSION_ARGUMENT: __version__} if VERSION_ARGUMENT in known else {}
     is_amd64 = this_computer.machine().lower() in _AMD64
     return BuildOrder(
         reference=reference,
         dockerfile=source.dockerfile,
         context=source.context,
-        arguments=wishes.arguments,
+        arguments={**own, **wishes.arguments},
         labels={
             "gpuctl.version": __version__,
             "gpuctl.workload": source.workload,

@@ -134,6 +134,11 @@ def host_machine(address: Address, asked: str | None = None) -> Machine:
     return Machine(id=machine_id, name=name, provider="host", status="RUNNING", address=address)
 
 
+def service_at(url: str, workload: str) -> Machine:
+    """A service that is known by its address alone, as a machine."""
+    return Machine(id=url, name=url, provider="service", status="RUNNING", workload=workload)
+
+
 def local_machine() -> Machine:
     return Machine(id=LOCAL, name="this computer", provider="host", status="RUNNING")
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tts": ("gpuctl.commands.tts", "tts"),
     "voices": ("gpuctl.commands.voices", "app"),
     "transcribe": ("gpuctl.commands.transcribe", "transcribe"),
+    "video": ("gpuctl.commands.video", "video"),
     "replay": ("gpuctl.commands.jobs", "replay"),
     "enhance": ("gpuctl.commands.prompts", "enhance"),
     "tokens": ("gpuctl.commands.prompts", "tokens"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gpuctl import config, resources
 from gpuctl.console import Console
 from gpuctl.context_endpoints import EndpointContext
+from gpuctl.context_services import ServiceContext
 from gpuctl.context_voices import VoiceContext
 from gpuctl.models import Need, Secret
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gpuctl.services.connections import Connector
     from gpuctl.services.image_access import Access
     from gpuctl.services.links import MachineLink
-    from gpuctl.services.queue_link import QueueLink
     from gpuctl.services.session import Session
     from gpuctl.services.waiting import Clock
     from gpuctl.sim.launcher import Simulator
@@ -43,7 +43,7 @@ _OF_THE_ACCOUNT = (
 )
 
 
-class Context(EndpointContext, VoiceContext):
+class Context(EndpointContext, ServiceContext, VoiceContext):
     """Settings, console, state, clock, and the providers. Nothing is read or opened before use."""
 
     def __init__(
@@ -293,11 +293,6 @@ class Context(EndpointContext, VoiceContext):
 
             return own_key(self.state_folder / "id_ed25519")
         return self.settings.path("ssh.key")
-
-    def job_link(self, target: Machine) -> MachineLink | QueueLink:
-        """What jobs travel over: ssh to a machine, or the queue of what stands for an endpoint."""
-        is_endpoint = target.provider == "runpod-endpoint"
-        return self.queue_link(target) if is_endpoint else self.link(target)
 
     def link(self, machine: Machine) -> MachineLink:
         from gpuctl.services.links import MachineLink, WorkerOptions  # noqa: PLC0415  likewise

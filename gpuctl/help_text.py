@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("tts", "Speak a text in a cloned voice."),
         ("voices", "Add, list, show and remove voices to speak with."),
         ("transcribe", "Turn speech into text or subtitles, live or from recordings."),
+        ("video", "Turn a still into a film, perhaps up to a last picture."),
         ("replay", "Make a picture again from its receipt."),
         ("enhance", "Let Claude rewrite a prompt, and show the difference."),
         ("tokens", "Show what the text encoders see of a prompt."),

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from gpuctl.services.enhancement import Pending
     from gpuctl.services.links import MachineLink
     from gpuctl.services.queue_link import QueueLink
+    from gpuctl.services.service_link import ServiceLink
 
 
 def paint(
     context: Context,
     wish: Wish,
     order: Plan,
-    link: MachineLink | QueueLink,
+    link: MachineLink | QueueLink | ServiceLink,
     pending: Pending | None,
     began: float,
 ) -> Delivered:

@@ -13,6 +13,8 @@ from gpuctl.workloads import WORKLOADS
 
 def configured_target(context: Context, workload: str, on: str | None) -> Machine | None:
     """The one that `--on` or the configuration means; None when there is none yet."""
+    if on is not None and on.startswith(("https://", "http://")):
+        return targets.service_at(on, workload)
     endpoint = _known_endpoint(context, workload, on)
     if endpoint is not None:
         return endpoint

@@ -10,11 +10,11 @@ from gpuctl.workloads.base import Workload
 
 if TYPE_CHECKING:
     # The one place where each module is held against the protocol.
-    from gpuctl.workloads import flux, sd, tts, whisper
+    from gpuctl.workloads import flux, sd, tts, video, whisper
 
-    _CHECKED: tuple[Workload, ...] = (flux, sd, tts, whisper)
+    _CHECKED: tuple[Workload, ...] = (flux, sd, tts, video, whisper)
 
-NAMES = ("flux", "sd", "tts", "whisper")
+NAMES = ("flux", "sd", "tts", "video", "whisper")
 
 
 class _Registry(Mapping[str, Workload]):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from video import comfy_client, images, preflight, results, sim_launch
+from video import comfy_client, images, preflight, results, sim_launch, starting
 from video.building import Built, build
 from video.comfy_client import Comfy, Missing, Rejected, Unreachable
 from video.comfy_watch import Watch
@@ -24,6 +24,7 @@ from worker.report import Failure
 
 Json = dict[str, Any]
 REQUIREMENTS = "requirements.txt"
+STARTING_POLL_S = 2.0
 _PACKAGES = ("fastapi", "uvicorn", "websockets")
 _TOLD = ("seed", "width", "height", "frames", "fps")
 
@@ -83,16 +84,27 @@ def _pictures(request: Request) -> tuple[images.Picture | None, images.Picture |
 
 
 def _ready_comfy() -> Comfy:
-    """The server, seen to answer. Raises Failure(worker_died)."""
+    """The server, seen to answer; one that its image still starts is waited for.
+
+    Raises Failure(worker_died), Cancelled.
+    """
     if sim_launch.is_wanted():
         report.loading("comfyui", "simulated: no model and no GPU")
         return sim_launch.ensured(report.workspace())
     comfy = Comfy(*comfy_client.address())
-    try:
-        comfy.stats()
-    except Unreachable as error:
-        raise comfy_client.unreachable(comfy.where, error) from error
-    return comfy
+    while True:
+        try:
+            comfy.stats()
+        except Unreachable as error:
+            stage = starting.stage(report.workspace())
+            if stage is None:
+                reason = starting.failure(report.workspace()) or error
+                raise comfy_client.unreachable(comfy.where, reason) from error
+            report.loading("comfyui", stage)
+            report.check_cancelled()
+            time.sleep(STARTING_POLL_S)
+        else:
+            return comfy
 
 
 def _upload(

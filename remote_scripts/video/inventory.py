@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from video import comfy_client, downloads, graphs, models, preflight, sim_launch
+from video import comfy_client, downloads, graphs, models, preflight, sim_launch, starting
 from video.building import build
 from video.comfy_client import Comfy, Missing, Unreachable
 from video.request import parse
@@ -28,10 +28,11 @@ def comfyui(workspace: Path) -> Json:
     comfy = server(workspace)
     if comfy is None:
         return {"reachable": False, "reason": "the simulated ComfyUI has not started"}
+    reason = starting.stage(workspace) or starting.failure(workspace)
     try:
         return {"reachable": True, "version": comfy.version(), "device": comfy.device()}
     except Unreachable as error:
-        return {"reachable": False, "reason": f"{comfy.where}: {error}"}
+        return {"reachable": False, "reason": reason or f"{comfy.where}: {error}"}
 
 
 def models_() -> list[Json]:

@@ -47,7 +47,7 @@ class Site:
         if host in self.addresses:
             return self.addresses[host]
         try:
-            return [socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4][0]]
+            return [str(socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4][0])]
         except OSError:
             return [PUBLIC]
 

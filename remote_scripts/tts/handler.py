@@ -146,12 +146,17 @@ def _delivery(request: Request, settings: Config) -> engine.Delivery:
             report.log(f"emo_vector was scaled to add up to {emotions.LIMIT:g}", "warning")
     if request.emo_text is not None and not (_is_simulated() or settings.use_qwen_emo):
         raise bad_input("emo_text needs the emotion model", "set USE_QWEN_EMO=true on the worker")
+    lang = engine.language(request.text) if request.lang == "auto" else request.lang
+    if not _is_simulated():
+        from tts.indextts_engine import check_language
+
+        check_language(lang, settings.version)
     emotion = None
     if request.emo_audio_prompt is not None:
         emotion = voices.prepare(request.emo_audio_prompt, "emo_audio_prompt", settings)
     return engine.Delivery(
         voice=voices.prepare(request.speaker_voice, "speaker_voice", settings),
-        lang=engine.language(request.text) if request.lang == "auto" else request.lang,
+        lang=lang,
         speed=request.speed,
         emotion_voice=emotion,
         emo_vector=vector,

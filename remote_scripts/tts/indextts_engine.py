@@ -67,7 +67,6 @@ class IndexTtsEngine:
     def say(self, text: str, delivery: Delivery, seed: int) -> tuple[Samples, int]:
         import numpy as np
 
-        self._check_language(delivery.lang)
         _seed_everything(seed)
         answer = self._model.infer(**self.arguments(text, delivery))
         if answer is None:
@@ -146,11 +145,13 @@ class IndexTtsEngine:
     def _key(self) -> tuple[object, ...]:
         return tuple(sorted((name, str(value)) for name, value in self.switches().items()))
 
-    def _check_language(self, lang: str) -> None:
-        if self._config.version == "2" and lang not in V2_LANGUAGES:
-            raise Failure(
-                "unsupported", f"IndexTTS 2 does not speak {lang}", "set INDEXTTS_VERSION=2.5 there"
-            )
+
+def check_language(lang: str, version: str) -> None:
+    """Raises Failure (unsupported)."""
+    if version == "2" and lang not in V2_LANGUAGES:
+        raise Failure(
+            "unsupported", f"IndexTTS 2 does not speak {lang}", "set INDEXTTS_VERSION=2.5 there"
+        )
 
 
 def unload() -> None:

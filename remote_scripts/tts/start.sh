@@ -21,6 +21,7 @@ if [ -z "${PUBLIC_KEY:-}" ]; then
     say "neither a queue (RUNPOD_WEBHOOK_GET_JOB) nor a PUBLIC_KEY: nothing can bring a job"
     exit 2
 fi
+umask 077
 mkdir -p ~/.ssh
 chmod 700 ~/.ssh
 printf '%s\n' "$PUBLIC_KEY" >~/.ssh/authorized_keys
@@ -30,4 +31,4 @@ env | grep -E '^(INDEXTTS_|GPUCTL_|AUDIO_VOICES_DIR|OUTPUT_AUDIO_DIR|CHECKPOINTS
     >~/.ssh/environment || true
 chmod 600 ~/.ssh/environment
 ssh-keygen -A
-exec /usr/sbin/sshd -D -e -o PasswordAuthentication=no -o PermitUserEnvironment=yes
+exec "${GPUCTL_SSHD:-/usr/sbin/sshd}" -D -e -o PasswordAuthentication=no -o PermitUserEnvironment=yes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,10 +254,74 @@ def test_the_simulation_sets_up_nothing(volume: Volume) -> None:
     assert not volume.home.exists()
 
 
-def test_the_script_passes_shellcheck() -> None:
-    import shutil
+def start(volume: Volume, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(TTS / "start.sh"), *arguments],
+        env={**volume.env, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
+
+def test_on_a_pod_the_container_is_an_ssh_server_for_that_key_and_passes_its_settings_on(
+    volume: Volume,
+) -> None:
+    for name in ("sshd", "ssh-keygen"):
+        program = volume.root / "bin" / name
+        program.write_text(f"#!/bin/bash\n{NOTE}")
+        program.chmod(0o755)
+    done = start(
+        volume,
+        PUBLIC_KEY="ssh-ed25519 AAAA me",
+        GPUCTL_SSHD=str(volume.root / "bin/sshd"),
+        INDEXTTS_VERSION="2.5",
+        S3_BUCKET_NAME="speech",
+        UNRELATED="x",
+    )
+    assert done.returncode == 0, done.stderr
+    keys, passed = (volume.root / ".ssh" / name for name in ("authorized_keys", "environment"))
+    assert keys.read_text() == "ssh-ed25519 AAAA me\n"
+    assert (keys.stat().st_mode & 0o777, passed.stat().st_mode & 0o777) == (0o600, 0o600)
+    told = passed.read_text().splitlines()
+    assert {"INDEXTTS_VERSION=2.5", "S3_BUCKET_NAME=speech"} <= set(told)
+    assert "UNRELATED=x" not in told
+    assert "PasswordAuthentication=no" in " ".join(volume.calls())
+
+
+def test_a_container_that_nothing_can_bring_a_job_to_says_so(volume: Volume) -> None:
+    done = start(volume)
+    assert (done.returncode, "PUBLIC_KEY" in done.stderr) == (2, True)
+
+
+def test_on_an_endpoint_the_container_sets_up_the_volume_and_then_serves(volume: Volume) -> None:
+    """The stand-in for Python knows no worker: what it is started with is all that counts."""
+    (volume.root / "bin/python3").write_text(f"#!/bin/bash\n{NOTE}")
+    (volume.root / "bin/python3").chmod(0o755)
+    assert start(volume, RUNPOD_WEBHOOK_GET_JOB="http://127.0.0.1/take").returncode == 0
+    assert volume.calls()[-1].endswith(f"-B {TTS}/handler.py")
+    assert start(volume, "--warmup").returncode == 0
+    assert volume.calls()[-1].endswith(f"-B {TTS}/handler.py --warmup")
+
+
+@pytest.mark.parametrize("name", ["bootstrap.sh", "start.sh"])
+def test_the_scripts_pass_shellcheck(name: str) -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", str(SCRIPT)], capture_output=True, text=True)
+    done = subprocess.run(["shellcheck", str(TTS / name)], capture_output=True, text=True)
     assert done.stdout == ""
+
+
+def test_the_dockerfile_passes_hadolint_and_installs_what_the_scripts_pin() -> None:
+    path = TTS / "Dockerfile"
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([hadolint, str(path)], capture_output=True, text=True)
+    assert done.stdout == ""
+    script, image = SCRIPT.read_text(), path.read_text()
+    for package, name in (("uv", "uv_pin"), ("huggingface_hub", "hub_pin")):
+        (pin,) = [line.split("=")[1] for line in script.splitlines() if line.startswith(f"{name}=")]
+        assert f"{package}=={pin}" in image
+    assert "INDEXTTS_REF=v2.5.0" in image
+    assert "INDEXTTS_REF:-v2.5.0" in script

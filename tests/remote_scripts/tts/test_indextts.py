@@ -176,8 +176,10 @@ def test_a_chunk_that_the_model_does_not_say_fails_by_name(stand_in: Desk) -> No
 
 
 def test_version_2_refuses_what_it_cannot_speak(stand_in: Desk) -> None:
-    failure = stand_in.run(text="これはテストです。").failure
+    done = stand_in.run(text="これはテストです。")
+    failure = done.failure
     assert failure["code"] == "unsupported"
+    assert not [event for event in done.events if event["event"] == "loading"], "not after minutes"
     assert "INDEXTTS_VERSION=2.5" in failure["remedy"]
 
 

@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from tests.remote_scripts.tts.conftest import REMOTE_SCRIPTS, Desk, bucket_environment, probe
 from tests.remote_scripts.worker.job_queue import FINAL, JobQueue
-from tests.remote_scripts.worker.machine import Worker, events, kill, until
+from tests.remote_scripts.worker.machine import Worker, events, kill
 
 pytestmark = pytest.mark.ffmpeg
 LONG = "The first sentence is here. The second one follows, as it should. And a third ends it."
@@ -31,13 +32,10 @@ def serve(desk: Desk) -> Iterator[Any]:
 
     def start(*argv: str, **variables: str) -> JobQueue:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-B",
-                *(argv or (str(REMOTE_SCRIPTS / "run.py"), "serverless", "tts")),
-            ],
+            argv or (sys.executable, "-B", str(REMOTE_SCRIPTS / "run.py"), "serverless", "tts"),
             env={
                 **os.environ,
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 **jobs.environment(),
                 "GPUCTL_WORKSPACE": str(desk.workspace),
                 **variables,
@@ -60,6 +58,14 @@ def serve(desk: Desk) -> Iterator[Any]:
         finally:
             process.wait()
     jobs.close()
+
+
+def until(claim: Callable[[], Any], limit_s: float = 60.0) -> None:
+    """Waits for `claim()` to hold."""
+    deadline = time.monotonic() + limit_s
+    while not claim():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(0.02)
 
 
 def finished(jobs: JobQueue, job_id: str) -> dict[str, Any]:
@@ -95,8 +101,8 @@ def test_speech_comes_home_inline_with_the_seeds_answer_beside_it(
 def test_with_a_bucket_the_answer_is_exactly_what_the_seed_promised(
     serve: Any, bucket_server: str
 ) -> None:
-    """Started as the seed starts it: python handler.py."""
-    jobs = serve(str(REMOTE_SCRIPTS / "tts/handler.py"), **bucket_environment(bucket_server))
+    """Started by the container's own command: start.sh, bootstrap.sh, python handler.py."""
+    jobs = serve("bash", str(REMOTE_SCRIPTS / "tts/start.sh"), **bucket_environment(bucket_server))
     jobs.put("J1", text="Hello from the queue.", speaker_voice="me", session_id="abc")
     output = finished(jobs, "J1")["output"]
     assert (output["status"], output["s3_key"]) == ("completed", "abc.ogg")

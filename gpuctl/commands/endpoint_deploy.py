@@ -37,8 +37,8 @@ def deploy(
     context: Context,
     workload: str,
     wished: EndpointWishes,
-    *,
     machine_only: Sequence[object],
+    *,
     replace: bool,
 ) -> None:
     """One that is there already is used, unless it shall be replaced."""

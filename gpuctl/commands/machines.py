@@ -110,14 +110,13 @@ def deploy(
     \b
     gpuctl deploy flux --gpu "RTX 4090" --max-price 0.80
     gpuctl deploy flux --ttl 2h --idle-stop 20m --budget 3
-    gpuctl deploy flux --dry-run
-    gpuctl deploy tts --serverless
+    gpuctl deploy tts --serverless --dry-run
     """
     context: Context = ctx.obj
     if serverless:
-        only = (cloud, ttl, idle_stop, budget, reason, canary_, slim or None, no_lease or None)
         wished = endpoint_deploy.wishes(gpu, min_vram, dc, volume, image, max_price, env)
-        endpoint_deploy.deploy(context, workload, wished, machine_only=only, replace=replace)
+        only = (cloud, ttl, idle_stop, budget, reason, canary_, slim or None, no_lease or None)
+        endpoint_deploy.deploy(context, workload, wished, only, replace=replace)
         return
     is_for_gate = no_gate and not no_lease
     wishes = orders.Wishes(
@@ -148,8 +147,6 @@ def deploy(
         _reuse(context, existing.name, wait, is_tried)
         return
     order = gate.passed(context, order, no_gate, reason)
-    if existing:
-        _give_back(context, existing)
     _rent(context, order, wait, is_tried, existing)
 
 
@@ -195,6 +192,8 @@ def _show_plan(
 def _rent(
     context: Context, order: deploying.Order, wait: bool, is_tried: bool, old: Machine | None
 ) -> None:
+    if old:
+        _give_back(context, old)
     session = context.session()
     image_needs.must_be_there(
         context.settings,

@@ -41,6 +41,8 @@ def must_be_there(
     Asked only of images under our own name that were not pushed from this computer. Raises
     NotFound when the registry says that it has none; a registry that does not answer is no reason.
     """
+    if settings.value("dockerhub.username").origin == "the simulator":
+        return  # its pods run these scripts, whoever built their image: a first try needs no build
     if image_refs.recorded(state, image) or not _is_ours(settings, workload, image):
         return
     try:

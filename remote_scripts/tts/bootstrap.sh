@@ -7,7 +7,7 @@
 #   bootstrap.sh -- handler.py [ARG]  set up, then become that program
 #
 # Environment: INDEXTTS_HOME, INDEXTTS_REF (a tag), INDEXTTS_VERSION (2 or 2.5), CHECKPOINTS_DIR,
-# INDEXTTS_REPO, INDEXTTS_MODEL_REVISION, USE_DEEPSPEED, HF_TOKEN, HF_ENDPOINT.
+# INDEXTTS_REPO, INDEXTTS_MODEL, INDEXTTS_MODEL_REVISION, USE_DEEPSPEED, HF_TOKEN, HF_ENDPOINT.
 set -Eeuo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -40,6 +40,7 @@ case $version in
 esac
 models=${CHECKPOINTS_DIR:-$home/$folder}
 manifest=$models/.gpuctl-verified
+repo=${INDEXTTS_MODEL:-$repo}
 
 say() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*" | tee -a "$log" >&2; }
 fail() { say "failed: $*"; exit 1; }

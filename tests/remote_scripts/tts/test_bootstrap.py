@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.remote_scripts.flux.hub import Hub
+
 TTS = Path(__file__).resolve().parents[3] / "remote_scripts/tts"
 SCRIPT = TTS / "bootstrap.sh"
 LARGE = ("gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt", "bpe.model")
@@ -200,6 +202,29 @@ def test_a_bit_that_flipped_is_found_by_check(volume: Volume) -> None:
     assert volume.run("--check").returncode == 0
     assert "fetched gpt.pth" in volume.calls()
     assert path.read_bytes() == (volume.root / "hub/gpt.pth").read_bytes()
+
+
+def test_the_hubs_own_client_fetches_the_model_and_its_notes_prove_it(volume: Volume) -> None:
+    """The real `hf`, against a hub on loopback: where its notes lie and what stands in them."""
+    client = Path(sys.executable).with_name("hf")
+    (volume.root / "bin/hf").unlink()
+    (volume.root / "bin/hf").symlink_to(client)
+    with Hub(volume.root / "hub") as hub:
+        env = {"HF_ENDPOINT": hub.url, "INDEXTTS_MODEL": "tiny/flux", "HF_HUB_DISABLE_XET": "1"}
+        done = volume.run(**env)
+        assert done.returncode == 0, done.stderr
+        path = volume.home / "checkpoints/gpt.pth"
+        data = bytearray(path.read_bytes())
+        data[7] ^= 1
+        path.write_bytes(data)
+        hub.requests.clear()
+        assert volume.run("--check", **env).returncode == 0
+        assert "damaged: gpt.pth" in volume.log
+        assert path.read_bytes() == (volume.root / "hub/gpt.pth").read_bytes()
+        fetched = {Path(each).name for each in hub.requests if "/resolve/" in each}
+        assert "gpt.pth" in fetched
+    manifest = (volume.home / "checkpoints/.gpuctl-verified").read_text()
+    assert manifest.count("\n") == len(LARGE) + 1
 
 
 def test_another_tag_changes_the_source_and_the_venv_but_not_the_model(volume: Volume) -> None:

@@ -108,8 +108,7 @@ def deploy(
     """Rent a GPU machine: the cheapest that fits and is to be had. Nothing is left half-made.
 
     \b
-    gpuctl deploy flux --gpu "RTX 4090" --max-price 0.80
-    gpuctl deploy flux --ttl 2h --idle-stop 20m --budget 3
+    gpuctl deploy flux --gpu "RTX 4090" --max-price 0.80 --ttl 2h --idle-stop 20m
     gpuctl deploy tts --serverless --dry-run
     """
     context: Context = ctx.obj
@@ -118,7 +117,7 @@ def deploy(
         only = (cloud, ttl, idle_stop, budget, reason, canary_, slim or None, no_lease or None)
         endpoint_deploy.deploy(context, workload, wished, only, replace=replace)
         return
-    is_for_gate = no_gate and not no_lease
+    unleased = None if no_gate and not no_lease else reason  # one reason serves both waivers
     wishes = orders.Wishes(
         gpus=orders.listed(gpu or ()),
         min_vram_gb=min_vram,
@@ -127,8 +126,7 @@ def deploy(
         volume_id=volume,
         image=orders.slim_image(context.settings, workload, image) if slim else image,
         max_price_usd_h=max_price,
-        # One reason serves both waivers.
-        lease=LeaseWishes(ttl, idle_stop, budget, no_lease, None if is_for_gate else reason),
+        lease=LeaseWishes(ttl, idle_stop, budget, no_lease, unleased),
         env=orders.environment(env or ()),
     )
     order = orders.order(

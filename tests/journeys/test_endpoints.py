@@ -97,7 +97,12 @@ def test_the_plan_names_cards_prices_and_the_whole_request_and_makes_nothing(
     person: Person,
 ) -> None:
     argv = ("endpoint", "create", "flux", "--max-price", "1.2", "--min-workers", "1", "--dry-run")
-    data = person.simulates(*argv).data
+    person.environ |= {"S3_BUCKET_NAME": "files", "S3_SECRET_ACCESS_KEY": "not-to-be-shown"}
+    shown = person.simulates(*argv)
+    data = shown.data
+    assert "not-to-be-shown" not in shown.stdout + shown.stderr
+    assert data["body"]["env"]["S3_SECRET_ACCESS_KEY"] == "***"
+    del person.environ["S3_BUCKET_NAME"], person.environ["S3_SECRET_ACCESS_KEY"]
     body = data["body"]
     assert all(card["price_usd_h"] <= 1.2 for card in data["cards"])
     assert "NVIDIA GeForce RTX 5090" not in [card["id"] for card in data["cards"]]

@@ -147,3 +147,14 @@ def test_a_completion_script_for_each_shell(shell: str) -> None:
     )
     assert done.returncode == 0
     assert "_GPUCTL_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("imports", "left_out"),
+    [("gpuctl.clients.http, httpx", "rich"), ("gpuctl.sim.server, paramiko", "invoke.util")],
+)
+def test_what_libraries_would_load_for_their_own_commands_is_left_out(
+    imports: str, left_out: str
+) -> None:
+    script = f"import sys, {imports}; sys.exit({left_out!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

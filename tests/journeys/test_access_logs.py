@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,14 +77,18 @@ def test_what_was_said_is_shown_and_the_command_ends(home: Household) -> None:
 
 def test_one_source_the_last_lines_and_a_time_can_be_asked_for(home: Household) -> None:
     every = entries(home)
-    system = [line for line in every if line["source"] == "system"]
-    assert entries(home, "--source", "system") == system
-    assert entries(home, "--tail", "2") == every[-2:]
-    assert entries(home, "--tail", "0") == []
-    assert entries(home, "--since", "1h") == every
-    assert entries(home, "--since", every[2]["ts"]) == every[2:]
-    assert entries(home, "--since", every[1]["ts"], "--tail", "1") == every[-1:]
-    assert entries(home, "--since", "2999-01-01T00:00:00Z") == []
+    wanted = {
+        ("--source", "system"): [line for line in every if line["source"] == "system"],
+        ("--tail", "2"): every[-2:],
+        ("--tail", "0"): [],
+        ("--since", "1h"): every,
+        ("--since", every[2]["ts"]): every[2:],
+        ("--since", every[1]["ts"], "--tail", "1"): every[-1:],
+        ("--since", "2999-01-01T00:00:00Z"): [],
+    }
+    with ThreadPoolExecutor(4) as pool:  # each waits until nothing more comes
+        shown = pool.map(lambda argv: entries(home, *argv), wanted)
+        assert dict(zip(wanted, shown, strict=True)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -243,20 +243,6 @@ class Context(EndpointContext, ServiceContext, VoiceContext):
 
         return Session(self.provider(provider), self.state, self.clock, self.console)
 
-    def sessions(self) -> list[Session]:
-        """One for every provider that may have machines of ours: EC2 only once it was used."""
-        used = {machine.provider for machine in self.state.machines()}
-        used |= {intent.provider for intent in self.state.unresolved()}
-        return [self.session(), *([self.session("ec2")] if "ec2" in used else [])]
-
-    def session_of(self, machine: Machine) -> Session:
-        return self.session("ec2" if machine.provider == "ec2" else "runpod")
-
-    def session_for(self, name: str) -> Session:
-        """That of the machine called `name`, as far as this computer remembers it."""
-        known = self.state.machine(name)
-        return self.session_of(known) if known else self.session()
-
     def connector(self) -> Connector:
         from gpuctl.services.connections import Connector, SshOptions  # noqa: PLC0415  likewise
 

@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("build", "Build the container image of a workload."),
         ("push", "Push it to its registry, and record its digest."),
         ("image", "Look at an image without pulling it: inspect, list."),
-        ("ec2", "Rehearse an image on EC2: validate it, or do its parts one by one."),
+        ("ec2", "Rehearse an image on an EC2 GPU, whole or in parts."),
         ("passport", "Show the proofs that an image was validated: show, list, verify."),
         ("test", "Test a running service: its health, and what it hears."),
     ),

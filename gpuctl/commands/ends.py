@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gpuctl.commands import machine_text as text
+from gpuctl.commands import sessions
 from gpuctl.commands.leasing import confirm_losses, drained
 from gpuctl.commands.machine_choice import reconcile, the_machine
 from gpuctl.commands.machines import MachineArgument, MachinesArgument
@@ -40,7 +41,7 @@ def stop(
     context: Context = ctx.obj
     reconcile(context)
     found = the_machine(context, machine)
-    session = context.session_of(found)
+    session = sessions.of(context, found)
     if context.is_dry_run:
         context.console.result({"machine": text.machine_data(found)}, f"would stop {found.name}")
         return
@@ -84,7 +85,7 @@ def terminate(
         return
     given = drained(context, found, is_discarding=discard)
     _agreed(context, found, given, confirm or ())
-    machines.terminate_all(context.session_of, found)
+    machines.terminate_all(lambda machine: sessions.of(context, machine), found)
     saved = [file for one in given.values() for file in one.saved]
     ended = "\n".join(f"{item.name} is terminated; it bills nothing any more" for item in found)
     past = "\n".join(f"{name} was terminated before" for name in gone)
@@ -99,7 +100,7 @@ def _sorted_out(context: Context, names: Sequence[str]) -> tuple[list[Machine], 
     """The machines that are there, as they are now, and the names of those that were ours once."""
     found, gone = [], []
     for name in names:
-        session = context.session_for(name)
+        session = sessions.of_name(context, name)
         try:
             found.append(machines.refresh(session, machines.find(session, name)))
         except NotFound:

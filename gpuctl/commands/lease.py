@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.commands import leasing
+from gpuctl.commands import leasing, sessions
 from gpuctl.commands.machine_choice import listed as all_listed
 from gpuctl.commands.machine_choice import reconcile, the_machine
 from gpuctl.commands.machines import MachineArgument
@@ -38,7 +38,7 @@ def show(
     reconcile(context)
     listed = [entry.machine for entry in all_listed(context) if entry.is_ours]
     if machine:
-        wanted = machines.find(context.session_for(machine), machine)
+        wanted = machines.find(sessions.of_name(context, machine), machine)
         listed = [one for one in listed if one.id == wanted.id]
     found = leasing.guarded(context, listed, is_fast=fast)
     now = context.clock.now()
@@ -70,7 +70,7 @@ def extend(
     by_s = None if by is None else durations.parsed(by, "lease extend")
     reconcile(context)
     wanted = the_machine(context, machine)
-    session = context.session_of(wanted)
+    session = sessions.of(context, wanted)
     found = machines.refresh(session, wanted)
     if found.status != "RUNNING":
         raise UsageError(
@@ -118,7 +118,7 @@ def reap(
     drain = leasing.drain_of(context)
     is_dry = context.is_dry_run
     round_ = reaping.joined(
-        [reaping.reap(session, drain, is_dry_run=is_dry) for session in context.sessions()]
+        [reaping.reap(session, drain, is_dry_run=is_dry) for session in sessions.all_of(context)]
     )
     if by_timer and not context.is_dry_run:
         names = [v.machine.name for v in round_.verdicts if v.deed in ("ended", "stopped")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpuctl.commands import sessions
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
 from gpuctl.models import Machine
@@ -56,7 +57,7 @@ def guarded(
         session,
         machines,
         read=lambda machine: watchdogs.ensured(
-            context.session_of(machine), connector, machine, workspace=context.workspace
+            sessions.of(context, machine), connector, machine, workspace=context.workspace
         ),
         reaper=reaper_of(context),
     )

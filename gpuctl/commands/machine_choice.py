@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+from gpuctl.commands import sessions
 from gpuctl.commands.render import money
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
@@ -16,7 +17,7 @@ from gpuctl.workloads import WORKLOADS
 def reconcile(context: Context) -> None:
     """What an interrupted command left is settled before anything new is begun."""
     if not context.is_dry_run:
-        for session in context.sessions():
+        for session in sessions.all_of(context):
             settle = ec2_ending.settle if session.provider.name == "ec2" else journal.reconcile
             settle(session)
         leases.report_abandoned(context.session())
@@ -42,14 +43,14 @@ def need(context: Context, workload: str) -> Need:
 
 def listed(context: Context) -> list[Listed]:
     """What every provider lists that may have machines of ours."""
-    return [entry for session in context.sessions() for entry in machines.status(session)]
+    return [entry for session in sessions.all_of(context) for entry in machines.status(session)]
 
 
 def the_machine(context: Context, name: str | None) -> Machine:
     """The one that is named; else the configured pod; else the only one there is."""
     wanted = name or context.settings.text_or_none("runpod.pod_id")
     if wanted:
-        return machines.find(context.session_for(wanted), wanted)
+        return machines.find(sessions.of_name(context, wanted), wanted)
     ours = [entry.machine for entry in listed(context) if entry.is_ours]
     if len(ours) == 1:
         return ours[0]

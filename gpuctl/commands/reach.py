@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gpuctl.commands import sessions
 from gpuctl.context import Context
 from gpuctl.models import Machine
 from gpuctl.services import access
@@ -22,7 +23,7 @@ MachineArgument = Annotated[
 
 def the_machine(context: Context, text: str | None) -> Machine:
     """Raises NotFound, UsageError."""
-    session = context.session_for(text) if text else context.session()
+    session = sessions.of_name(context, text) if text else context.session()
     return access.choose(text, context.settings, session)
 
 

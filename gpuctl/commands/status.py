@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from gpuctl.commands import sessions
 from gpuctl.commands import status_text as text
 from gpuctl.commands.leasing import guarded
 from gpuctl.commands.machine_choice import listed as all_listed
@@ -50,7 +51,7 @@ def status(
     """
     context: Context = ctx.obj
     reconcile(context)
-    found = machines.find(context.session_for(machine), machine) if machine else None
+    found = machines.find(sessions.of_name(context, machine), machine) if machine else None
     if watch:
         _watch(context, _Watch(found, every, fast))
         return
@@ -79,7 +80,7 @@ def _look(context: Context, only: Machine | None, *, guards: Mapping[str, Guarde
     """`guards` None reads every killer back; else those are taken for still true."""
     session = context.session()
     if only:
-        listed = [Listed(machines.refresh(context.session_of(only), only), is_ours=True)]
+        listed = [Listed(machines.refresh(sessions.of(context, only), only), is_ours=True)]
     else:
         listed = all_listed(context)
     ours = [entry.machine for entry in listed if entry.is_ours]

@@ -35,8 +35,7 @@ def source(workload: str, variant: str | None) -> Source:
     """
     context = resources.bundled("remote_scripts")
     folder = context / workload
-    is_known = any((folder / name).is_file() for name in ("handler.py", "service.py"))
-    if not re.fullmatch(r"\w+", workload) or not is_known:
+    if workload not in _workloads(context):
         raise _unknown(context, workload)
     there = [name for name, file in FILES.items() if (folder / file).is_file()]
     wanted = variant or next(iter(there), "full")
@@ -86,12 +85,18 @@ def _buildable(context: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _workloads(context: Path) -> tuple[str, ...]:
+    """What has a handler for jobs, or a service of its own."""
+    parts = ("handler.py", "service.py")
+    return tuple(sorted({path.parent.name for part in parts for path in context.glob(f"*/{part}")}))
+
+
 def _buildable_hint(context: Path) -> str:
     return f"workloads with a Dockerfile: {', '.join(_buildable(context)) or 'none'}"
 
 
 def _unknown(context: Path, workload: str) -> UsageError:
-    names = sorted(path.parent.name for path in context.glob("*/handler.py"))
+    names = _workloads(context)
     near = get_close_matches(workload, names, n=1)
     hint = f"did you mean {near[0]}?" if near else _buildable_hint(context)
     return UsageError(f"there is no workload '{workload}'", hint=hint)

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.conftest import Person
-from tests.support.docker_engine import DockerEngine, require_docker, running_engine
+from tests.support.docker_engine import (
+    DockerEngine,
+    python_archive,
+    require_docker,
+    running_engine,
+)
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +21,14 @@ def engine() -> Iterator[DockerEngine]:
     require_docker()
     with running_engine() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def python_base(engine: DockerEngine) -> str:
+    """A base on which the service of an image can run."""
+    if not Path("/usr/bin/python3.11").exists():
+        pytest.skip("Debian's python3.11 is not installed")
+    return engine.take_in(python_archive(engine.folder), "gpuctl-test/python:1")
 
 
 @pytest.fixture

@@ -99,6 +99,35 @@ def test_the_image_runs_lets_its_key_in_and_is_healthy(
     assert done.stdout.split() == ["files", "flux", "run.py", "watchdog", "worker"], done.stderr
 
 
+def test_whisper_s_slim_image_serves_health_under_the_digest_that_was_pushed(
+    builder: Person, engine: DockerEngine, python_base: str, container: Callable[..., str]
+) -> None:
+    """Its own Dockerfile, entrypoint and service; only the model is simulated."""
+    argv = ("whisper", "--slim")
+    assert builder.types("build", *argv, "--arg", f"BASE={python_base}").code == 0
+    pushed = builder.types("--json", "push", *argv).data
+    facts = pushed["facts"]
+    assert facts["ports"] == ["22/tcp", "9090/tcp", "9999/tcp"]
+    assert facts["labels"]["org.opencontainers.image.version"] == __version__
+    by_digest = pushed["by_digest"]
+    engine.docker("pull", by_digest)
+    # A network of its own, with a loopback alone: no port of this computer is taken.
+    one = container(
+        "--network", "none", "--health-interval", "200ms", "-e", "GPUCTL_ENGINE=sim", by_digest
+    )  # fmt: skip
+    health = ("inspect", "--format", "{{.State.Health.Status}} {{.State.Status}}", one)
+    until(
+        lambda: engine.docker(*health).stdout.split() == ["healthy", "running"],
+        f"the health check: {engine.docker(*health).stdout}",
+    )
+    ask = ("exec", one, "wget", "-q", "-O", "-")
+    until(lambda: engine.docker(*ask, "http://127.0.0.1:9999/ready", check=False).stdout, "ready")
+    status = json.loads(engine.docker(*ask, "http://127.0.0.1:9999/status").stdout)
+    assert status["model"]
+    who = engine.docker("exec", one, "sh", "-c", "stat -c %U /proc/[0-9]*/exe; ps -o user,args")
+    assert re.search(r"whisper +.*service whisper", who.stdout), who.stdout
+
+
 def test_without_a_key_or_a_queue_the_container_says_so_and_ends(
     builder: Person, engine: DockerEngine, base: tuple[str, str]
 ) -> None:

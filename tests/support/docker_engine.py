@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import websockets as websockets_package
 
 DOCKERD = Path("/usr/sbin/dockerd")
 PROGRAMS = ("docker", "docker-registry", "htpasswd", "buildah", "busybox")
 USER, PASSWORD = "me", "s3cret-password"
 START_LIMIT_S = 20.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _APPLETS = (
     "sh", "cat", "chmod", "chown", "echo", "false", "grep", "kill", "ls", "mkdir", "printf", "rm",
     "sleep", "sort", "test", "true", "[", "dd", "touch",
@@ -53,6 +55,11 @@ class DockerEngine:
     def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run("docker", *words, environ=self.environ, check=check)
 
+    def take_in(self, archive: Path, name: str) -> str:
+        """Makes an image of a folder's archive. Bases have a PATH; what is imported has none."""
+        self.docker("import", "--change", f"ENV PATH={_PATH}", str(archive), name)
+        return name
+
 
 def require_docker() -> None:
     """Skips where a part is missing; with GPUCTL_TEST_REQUIRE=docker that is a failure."""
@@ -78,7 +85,7 @@ def running_engine() -> Iterator[DockerEngine]:
             registry = _registry(folder, "open", started)
             guarded = _registry(folder, "guarded", started, auth=_htpasswd(folder))
             engine = DockerEngine(folder, host, registry, guarded, "gpuctl-test/base:1")
-            engine.docker("import", str(base_archive(folder)), engine.base)
+            engine.take_in(base_archive(folder), engine.base)
             yield engine
     finally:
         for process in started:
@@ -163,6 +170,59 @@ def base_archive(folder: Path) -> Path:
     archive = folder / "base.tar"
     subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
     return archive
+
+
+def python_archive(folder: Path) -> Path:
+    """The base with a real Python, bash and setpriv as well: an image's service can run on it.
+
+    `python3 -m venv` and pip only pretend: a service that needs more than the standard library is
+    simulated here (GPUCTL_ENGINE=sim).
+    """
+    root = folder / "base"
+    for applet in subprocess.run(
+        ["busybox", "--list"], capture_output=True, text=True, check=True
+    ).stdout.split():
+        if not (root / "bin" / applet).exists() and applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    for program in ("/usr/bin/python3.11", "/bin/bash", "/usr/bin/setpriv", "/usr/bin/env"):
+        _with_libraries(root, program)
+    # busybox's shell takes its own setpriv and env before any other.
+    (root / "bin/sh").unlink()
+    (root / "bin/sh").symlink_to("bash")
+    left_out = shutil.ignore_patterns("__pycache__", "test", "config-3*", "pydoc_data", "ensurepip")
+    library = Path("usr/lib/python3.11")
+    shutil.copytree("/" / library, root / library, ignore=left_out, dirs_exist_ok=True)
+    for module in (root / library / "lib-dynload").glob("*.so"):
+        _with_libraries(root, f"/{module.relative_to(root)}")
+    # The one package that a simulated service needs.
+    websockets = Path(websockets_package.__file__).parent
+    shutil.copytree(
+        websockets, root / "usr/lib/python3/dist-packages/websockets", ignore=left_out,
+        dirs_exist_ok=True,
+    )  # fmt: skip
+    (root / "usr/bin/python3").unlink()
+    _script(root / "usr/bin/python3", _PRETENDED_VENV)
+    _script(root / "usr/bin/curl", 'for word; do :; done; exec wget -q -O - "$word"')
+    _script(
+        root / "usr/sbin/useradd",
+        "echo whisper:x:10001:10001::/home/whisper:/bin/sh >>/etc/passwd; "
+        "echo whisper:x:10001: >>/etc/group; mkdir -p /home/whisper",
+    )
+    archive = folder / "python.tar"
+    subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
+    return archive
+
+
+_PRETENDED_VENV = """\
+if [ "$1 $2" = "-m venv" ]; then
+    mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/nvidia"
+    printf '#!/bin/sh\\n' >"$3/bin/pip"
+    ln -s /usr/bin/python3.11 "$3/bin/python3"
+    chmod 755 "$3/bin/pip"
+    exit
+fi
+exec /usr/bin/python3.11 "$@"
+"""
 
 
 def buildah_environ(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpuctl.errors import ApiError, UsageError
 from gpuctl.models import Json
-from gpuctl.sim import launcher
+from gpuctl.sim import ec2_faults, launcher
 from gpuctl.sim.kinds import FAULT_KINDS
 from gpuctl.sim.launcher import Simulator
 
@@ -73,6 +73,9 @@ def fault_meaning(kind: str) -> str:
 def add_fault(simulator: Simulator, kind: str, *, times: int | None, value: str | None) -> None:
     """Raises UsageError for a kind, count or value that does not exist."""
     fault_meaning(kind)
+    if kind.startswith(ec2_faults.PREFIX):
+        ec2_faults.add(simulator.folder, kind, value, times)
+        return
     try:
         launcher.add_fault(simulator, kind, times=times, value=value)
     except ApiError as refusal:
@@ -86,6 +89,7 @@ def clear_faults(folder: Path) -> bool:
     found = launcher.running(folder)
     if found is not None:
         launcher.clear_faults(found)
+        ec2_faults.clear(folder)
     return found is not None
 
 

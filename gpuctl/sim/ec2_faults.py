@@ -6,25 +6,16 @@ import json
 from pathlib import Path
 
 from gpuctl.models import Json
+from gpuctl.sim.kinds import LASTING
 from gpuctl.sim.store import write_json
 
 FILE = "ec2-faults.json"
-# `value`: what the type or zone contains; the quota in vCPUs; seconds; nothing.
-KINDS = (
-    "ec2-no-capacity",
-    "ec2-quota",
-    "ec2-run-500",
-    "ec2-slow-run",
-    "ec2-no-console",
-    "ec2-host-key",
-    "ec2-terminate-ignored",
-)
-_LASTING = ("ec2-quota", "ec2-no-console", "ec2-host-key")
+PREFIX = "ec2-"
 
 
 def add(folder: Path, kind: str, value: str | None = None, times: int | None = None) -> None:
     """Waits to strike `times` times (once; -1 = until cleared, which some kinds are)."""
-    count = times or (-1 if kind in _LASTING else 1)
+    count = times or (-1 if kind in LASTING else 1)
     _write(folder, [*_read(folder), {"kind": kind, "value": value, "times": count}])
 
 

@@ -33,10 +33,26 @@ FAULT_KINDS: dict[str, str] = {
     "job-rate-limit": "a request of the job API is answered 429",
     "run-500": "a job is queued, but the answer is a 500",
     "lock": "running pods are locked at once; value = only this pod id",
+    "ec2-no-capacity": "a launch is refused for lack of capacity; value = only types containing it",
+    "ec2-quota": "the EC2 quota is value vCPUs (0), until cleared",
+    "ec2-run-500": "the instance is launched, but the answer is a proxy's page with status 500",
+    "ec2-slow-run": "the answer to a launch takes value seconds",
+    "ec2-no-console": "an instance's console says nothing, until cleared",
+    "ec2-host-key": "an instance's console tells another host key than it has, until cleared",
+    "ec2-terminate-ignored": "the end of an instance is answered as done, but it goes on",
 }
 
 IMMEDIATE = frozenset({"new-address", "platform-stop", "vanish", "lock"})
 """Faults that strike what is there when they are asked for; they do not wait."""
 
-LASTING = frozenset({"disk-full", "worker-crash-loop", "no-workers"})
+LASTING = frozenset(
+    {
+        "disk-full",
+        "worker-crash-loop",
+        "no-workers",
+        "ec2-quota",
+        "ec2-no-console",
+        "ec2-host-key",
+    }
+)
 """Faults that stay until they are cleared when no count is given."""

@@ -32,7 +32,7 @@ def launch(
     spot: options.SpotOption = None,
     ttl: options.TtlOption = None,
     from_: options.FromOption = None,
-    slim: options.SlimOption = False,
+    slim: options.SlimOption = None,
     image: options.ImageOption = None,
     reuse: options.ReuseOption = False,
     replace: options.ReplaceOption = False,
@@ -45,7 +45,8 @@ def launch(
     """
     context: Context = ctx.obj
     asked = Asked(tuple(type_ or ()), region, spot, ttl, from_)
-    ref = options.image_of(context.settings, workload, is_slim=slim, asked=image)
+    is_slim = options.is_slim(context, workload, slim)
+    ref = options.image_of(context.settings, workload, is_slim=is_slim, asked=image)
     request = options.request_of(context, asked, workload, ref)
     found = settled(context)
     if context.is_dry_run:

@@ -41,7 +41,10 @@ FromOption = Annotated[
     str | None,
     typer.Option("--from", metavar="CIDR", help="Who may ssh in. Default: our own address."),
 ]
-SlimOption = Annotated[bool, typer.Option("--slim/--full", help="Which variant of the image.")]
+SlimOption = Annotated[
+    bool | None,
+    typer.Option("--slim/--full", help="Which variant. Default: the one that was pushed last."),
+]
 ImageOption = Annotated[
     str | None, typer.Option("--image", metavar="REF", help="Another image than ours.")
 ]
@@ -71,6 +74,15 @@ def settled(context: Context) -> Desk:
     if not context.is_dry_run:
         ec2_ending.settle(found.session)
     return found
+
+
+def is_slim(context: Context, workload: str, asked: bool | None) -> bool:
+    """As asked; else as was pushed last from here; else full."""
+    if asked is not None:
+        return asked
+    pushed = [record for record in image_refs.remembered(context.state) if record.get("digest")]
+    variants = [one.get("variant") for one in pushed if one.get("workload") == workload]
+    return variants[:1] == ["slim"]
 
 
 def image_of(settings: Settings, workload: str, *, is_slim: bool, asked: str | None) -> str:

@@ -28,7 +28,7 @@ from gpuctl.services.validation_orders import Order
 def validate(
     ctx: typer.Context,
     workload: options.WorkloadArgument = options.DEFAULT_WORKLOAD,
-    slim: options.SlimOption = False,
+    slim: options.SlimOption = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the instance until its deadline.")
     ] = False,
@@ -70,7 +70,7 @@ def trial(
     ctx: typer.Context,
     workload: options.WorkloadArgument = options.DEFAULT_WORKLOAD,
     instance: options.InstanceArgument = None,
-    slim: options.SlimOption = False,
+    slim: options.SlimOption = None,
     pull: options.PullOption = False,
     image: options.ImageOption = None,
 ) -> None:
@@ -101,13 +101,14 @@ def _order(
     asked: Asked,
     workload: str,
     *,
-    slim: bool,
+    slim: bool | None,
     image: str | None,
     pull: bool,
     keep: bool,
 ) -> Order:
     settings = context.settings
-    ref = options.image_of(settings, workload, is_slim=slim, asked=image)
+    is_slim = options.is_slim(context, workload, slim)
+    ref = options.image_of(settings, workload, is_slim=is_slim, asked=image)
     request = options.request_of(context, asked, workload, ref)
     return validation_orders.order(
         settings,
@@ -115,7 +116,7 @@ def _order(
         request,
         asked,
         context.section(workload),
-        variant="slim" if slim else "full",
+        variant="slim" if is_slim else "full",
         is_pulled=pull,
         is_kept=keep,
         registries=context.registries(),

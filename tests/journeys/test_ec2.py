@@ -231,3 +231,14 @@ def _noted(person: Person, name: str) -> dict[str, Any]:
     intent = State(person.sim_folder / "client" / "state.db").intent(name)
     assert intent is not None
     return dict(intent.detail)
+
+
+def test_the_path_from_a_dockerfile_to_a_service_needs_no_name_twice(person: Person) -> None:
+    for argv in (("build", "whisper", "--slim"), ("push", "whisper", "--slim")):
+        assert person.simulates(*argv).code == 0
+    refused = person.simulates("deploy", "whisper", "--slim")
+    assert refused.code == 8, "built and pushed, but proven by nobody"
+    passed = person.simulates("ec2", "validate").data
+    written = json.loads(Path(passed["passport"]).read_text(encoding="utf-8"))
+    assert written["variant"] == "slim", "what was pushed last is what is validated"
+    assert person.simulates("deploy", "whisper", "--slim", "--no-wait").code == 0

@@ -21,6 +21,14 @@ def workers_words(endpoint: Endpoint) -> str:
     return f"{endpoint.workers_min}–{endpoint.workers_max}"
 
 
+def scaling_words(scaling: Json) -> str:
+    if scaling.get("type") == "REQUEST_COUNT":
+        return f"one for every {scaling.get('requestCount')} jobs"
+    if scaling.get("type") == "QUEUE_DELAY":
+        return f"one more when a job has waited for {scaling.get('queueDelay'):g} s"
+    return "scaled in a way of its own"
+
+
 def always_on(endpoint: Endpoint) -> str:
     """What the workers that always run cost, whether there is work or not."""
     if not endpoint.workers_min:
@@ -49,8 +57,6 @@ def endpoints_text(endpoints: Sequence[Endpoint]) -> str:
 
 
 def endpoint_text(endpoint: Endpoint) -> str:
-    scaling = endpoint.scaling
-    number = scaling.get("queueDelay", scaling.get("requestCount", ""))
     idle = durations.shown(endpoint.idle_timeout_s) if endpoint.idle_timeout_s else "RunPod's own"
     rows = [
         ("endpoint", f"{endpoint.name} ({endpoint.id})"),
@@ -59,7 +65,7 @@ def endpoint_text(endpoint: Endpoint) -> str:
         ("pools", ", ".join(endpoint.pools) or "CPU"),
         ("without", ", ".join(endpoint.excluded) or "—"),
         ("workers", f"{workers_words(endpoint)}, idle for {idle}"),
-        ("scaling", f"{scaling.get('type', 'unknown')} {number}"),
+        ("scaling", scaling_words(endpoint.scaling)),
         ("a job", f"at most {durations.shown(endpoint.timeout_s)}"),
         ("volumes", ", ".join(endpoint.volume_ids) or "—"),
         ("a worker", f"{money(endpoint.price_usd_h, 2)}/h at the dearest card"),
@@ -72,7 +78,7 @@ def plan_text(plan: EndpointPlan) -> str:
     order, cards = plan.order, plan.choice.cards
     most = order.workers_max * plan.choice.dearest_usd_h
     rows = [
-        f"  {order.workers_min}–{order.workers_max} workers, {order.scaling}",
+        f"  {order.workers_min}–{order.workers_max} workers, {scaling_words(order.scaling)}",
         f"  cards: {', '.join(f'{card.name} {money(card.price_usd_h, 2)}/h' for card in cards)}",
         f"  at most {money(most, 2)}/h while all of them work",
         f"  a job may run for {durations.shown(order.timeout_s)}",

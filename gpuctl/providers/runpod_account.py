@@ -34,10 +34,22 @@ class RunpodAccount:
         return [_pod(pod) for pod in self.api.list_pods()]
 
     def endpoints(self) -> list[Holding]:
-        """Priced by the workers that always run, at the dearest card they may get."""
+        """Priced by the workers they have now, at least those that always run, each at the dearest
+        card it may get."""
         listed = self.api.list_endpoints()
-        prices = self.api.list_prices() if any(map(_min_workers, listed)) else []
-        return [_endpoint(endpoint, prices) for endpoint in listed]
+        present = {str(each["id"]): self._billed_workers(each) for each in listed}
+        prices = self.api.list_prices() if any(present.values()) else []
+        return [_endpoint(each, present[str(each["id"])], prices) for each in listed]
+
+    def _billed_workers(self, endpoint: Json) -> int:
+        """Every worker bills but one that waits for a GPU; one that crashes does too (§3.3)."""
+        least = _min_workers(endpoint)
+        try:
+            summary = _table(self.api.endpoint_workers(str(endpoint["id"])).get("summary"))
+        except NotFound:  # deleted meanwhile
+            return least
+        total, throttled = int(summary.get("total") or 0), int(summary.get("throttled") or 0)
+        return max(least, total - throttled)
 
     def volumes(self) -> list[Volume]:
         """With the pods that mount each."""
@@ -138,20 +150,21 @@ def _cards(gpu: Json) -> str:
     return str(gpu["id"]) if count == 1 else f"{count} × {gpu['id']}"
 
 
-def _endpoint(endpoint: Json, prices: list[Json]) -> Holding:
+def _endpoint(endpoint: Json, present: int, prices: list[Json]) -> Holding:
     workers, gpu = _table(endpoint.get("workers")), _table(endpoint.get("gpu"))
     least, name = _min_workers(endpoint), str(endpoint.get("name") or "")
     each = _worker_usd_h(gpu, prices)
-    price = 0.0 if least == 0 else (None if each is None else least * each)
+    price = 0.0 if present == 0 else (None if each is None else present * each)
+    pools = ", ".join(map(str, gpu.get("pools") or ["CPU"]))
     return Holding(
         provider=NAME,
         kind="endpoint",
         id=str(endpoint["id"]),
         name=name,
         status=f"{least}–{workers.get('max', '?')} workers",
-        detail=f"{', '.join(map(str, gpu.get('pools') or ['CPU']))}; {least} always on",
+        detail=f"{pools}; {present} now, {least} always on",
         usd_h=price,
-        is_running=least > 0,
+        is_running=present > 0,
         workload=_workload_of(name),
         created_at=endpoint.get("createdAt"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuctl.errors import UsageError
@@ -52,6 +53,7 @@ class ServiceContext:
         from gpuctl.workloads import video  # noqa: PLC0415  likewise
 
         url = self._service_url(machine)
+        is_here = machine.id == "local" and self.workspace is None
         return ServiceLink(
             machine,
             None if url else self.link(machine),
@@ -59,7 +61,7 @@ class ServiceContext:
             port=video.PORT,
             url=url,
             token=self.settings.secret("video.token"),
-            workspace=self.workspace,
+            workspace=str(Path.home() / ".gpuctl") if is_here else self.workspace,
             clock=self.clock,
             limit_s=self.settings.number("deploy.canary_limit_s"),
             report=self.console,

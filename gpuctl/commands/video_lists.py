@@ -62,6 +62,8 @@ def _state(row: Json) -> str:
         return "damaged"
     if row["is_here"]:
         return "here"
+    if row.get("is_simulated"):
+        return "simulated"
     return "missing" if row.get("is_default") else "not needed"
 
 

@@ -123,7 +123,7 @@ def _joined(context: Context, plan: Plan, pieces: list[Delivered]) -> Delivered:
     record = pieces[-1].record
     told = {name: value for name, value in record.context.items() if name != "part"}
     stem, suffix = video.file_name(record.input, told, {"name": films[0].name})
-    target = plan.destination.path(stem, suffix)
+    target = plan.destination.path(stem, suffix).absolute()
     video_joining.joined(films, target)
     receipt: Json = {
         **pieces[-1].receipts[0],
@@ -134,8 +134,18 @@ def _joined(context: Context, plan: Plan, pieces: list[Delivered]) -> Delivered:
         },
     }  # fmt: skip
     receipts.write(target, receipt)
-    whole = replace(record, files=(str(target), *map(str, films)))
+    whole = replace(record, files=(str(target), *map(str, films)), metrics=_summed(pieces))
     return Delivered(whole, (receipt, *(piece.receipts[0] for piece in pieces)))
+
+
+def _summed(pieces: list[Delivered]) -> Json:
+    """The last piece's metrics with the length and the times of all; a shared frame counts once."""
+    rows = [piece.record.metrics for piece in pieces]
+    total = dict(rows[-1])
+    for name in ("elapsed_s", "inference_s", "load_s", "transfer_s", "total_s"):
+        total[name] = round(sum(float(row.get(name) or 0) for row in rows), 3)
+    total["frames"] = sum(int(row.get("frames") or 0) for row in rows) - len(rows) + 1
+    return total
 
 
 def _rewriting(context: Context, plan: Plan, delivery: Delivery) -> Pending | None:

@@ -196,7 +196,9 @@ def summary(order: Json, metrics: Json, files: int) -> list[str]:
     """Size, length, and what it was made with."""
     width, height = metrics.get("width", order.get("width")), metrics.get("height")
     count, fps = metrics.get("frames") or order.get("frames"), metrics.get("fps") or FPS
-    parts = [f"{files} video{'s' if files != 1 else ''}" + (f" {width}×{height}" if height else "")]
+    # Of a chain the whole film stands first, and its pieces behind it.
+    size = f" {width}×{height}" if height else ""
+    parts = [f"{files} video{'s' if files != 1 else ''}{size}"]
     if count:
         parts.append(f"{float(count) / float(fps):.1f} s ({count} frames at {float(fps):g}/s)")
     steps = metrics.get("steps")

@@ -50,6 +50,7 @@ def models_() -> list[Json]:
                 "url": known.url,
                 "is_default": known.is_default,
                 "is_here": path.is_file() and problem is None,
+                "is_simulated": sim_launch.is_wanted(),
                 "problem": problem,
             }
         )

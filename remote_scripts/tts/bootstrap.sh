@@ -16,6 +16,7 @@ ref=${INDEXTTS_REF:-v2.5.0}
 source_url=${INDEXTTS_REPO:-https://github.com/index-tts/index-tts.git}
 uv_pin=0.13.8
 hub_pin=2.4.0
+kept='^(protobuf|numpy|numba|llvmlite|scipy|pandas|torch|torchaudio|torchvision|triton|transformers|tokenizers|safetensors|huggingface[-_]hub|tensorboard|keras)=='
 if mountpoint -q /runpod-volume 2>/dev/null; then volume=/runpod-volume; else volume=${GPUCTL_WORKSPACE:-/workspace}; fi
 home=${INDEXTTS_HOME:-$volume/indextts}
 venv=$home/venv
@@ -45,7 +46,7 @@ repo=${INDEXTTS_MODEL:-$repo}
 say() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*" | tee -a "$log" >&2; }
 fail() { say "failed: $*"; exit 1; }
 # Output of tools goes to the log and to stderr: stdout carries one line, the answer.
-trap 'say "stopped at line $LINENO; the next start goes on from there"' ERR
+trap 'say "stopped; the next start goes on from there"' ERR
 run() { say "+ $*"; "$@" 2>&1 | tee -a "$log" >&2; }
 
 main() {
@@ -139,7 +140,10 @@ make_venv() {
     # uv's cache beside the venv: on one disk it links instead of copying, and a retry fetches nothing twice.
     export UV_CACHE_DIR=$home/.uv-cache UV_PYTHON_INSTALL_DIR=$home/python UV_PROJECT_ENVIRONMENT=$venv
     run uv sync --frozen --no-dev --project "$src" --python 3.11 ${extras[@]+"${extras[@]}"}
-    run uv pip install --python "$venv/bin/python" -r "$here/requirements.txt"
+    # RunPod's SDK, through its own dependencies, would lift protobuf from 3 to 7, which tensorboard and
+    # descript-audiotools of that lock cannot be imported with: what the model stands on stays as it is.
+    uv pip freeze --python "$venv/bin/python" 2>>"$log" | grep -E "$kept" >"$venv/.gpuctl-kept" || true
+    run uv pip install --python "$venv/bin/python" --override "$venv/.gpuctl-kept" -r "$here/requirements.txt"
     stamp >"$venv/.gpuctl-ready"
 }
 

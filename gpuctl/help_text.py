@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("voices", "Add, list, show and remove voices to speak with."),
         ("transcribe", "Turn speech into text or subtitles, live or from recordings."),
         ("video", "Turn a still into a film, perhaps up to a last picture."),
-        ("replay", "Make a picture again from its receipt."),
+        ("replay", "Make a result again from its receipt."),
         ("enhance", "Let Claude rewrite a prompt, and show the difference."),
         ("tokens", "Show what the text encoders see of a prompt."),
         ("jobs", "List, show, attach, cancel and fetch jobs."),

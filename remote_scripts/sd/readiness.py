@@ -25,9 +25,9 @@ def ready(limit_s: float | None = None) -> tuple[Webui, float]:
 
     Raises Failure when none does within `limit_s` (GPUCTL_SD_READY_S, 600).
     """
+    began = time.monotonic()
     webui = _simulated() if is_simulated() else Webui.from_environment()
     limit_s = _limit() if limit_s is None else limit_s
-    began = time.monotonic()
     told = 0.0
     while True:
         reason = _answers(webui)

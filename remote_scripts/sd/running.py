@@ -8,7 +8,7 @@ from typing import Any
 
 from sd.webui import Gone, Refused, Webui, named
 from worker import report
-from worker.report import Cancelled, Failure
+from worker.report import Failure
 
 Json = dict[str, Any]
 
@@ -50,7 +50,11 @@ class Generation:
         except Failure:
             self._interrupt()
             raise
-        return self._result()
+        found = self._result()
+        if self._shown[:1] == ("denoise",) and not self.interrupted:
+            # The last look came before the last step.
+            report.progress("denoise", self._shown[2], self._shown[2])
+        return found
 
     def _post(self, limit_s: float) -> None:
         try:
@@ -130,6 +134,3 @@ def run(webui: Webui, api: str, body: Json, *, has_preview: bool) -> tuple[Json,
     """The answer, and whether someone else interrupted it. Raises Failure, Cancelled."""
     generation = Generation(webui, api, body, has_preview=has_preview)
     return generation.run(), generation.interrupted
-
-
-__all__ = ["Cancelled", "Generation", "run"]

@@ -201,6 +201,7 @@ def _sample(world: World, body: Json, order: Order, passes: int) -> float:
             if number % 10 == 0:
                 world.progress.preview = sim_paint.paint(order, number / steps)
         world.progress.job_no += 1
+        world.progress.step = 0
     return 1.0
 
 

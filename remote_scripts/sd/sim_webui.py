@@ -254,6 +254,7 @@ def main(argv: list[str], **parts: Any) -> int:
     options.add_argument("--auth", default=None)
     asked = options.parse_args(argv)
     world = World(flavour=asked.flavour, auth=asked.auth, **parts)
+    time.sleep(world.load_s)
     server = serve(world, asked.port)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()

@@ -53,14 +53,11 @@ fail() {
     exit 1
 }
 
+# The folder itself, not its files: what is put on the volume later is then found by a refresh.
 link_into() { # source folder, target folder
-    local file
-    mkdir -p "$2"
     [ -d "$1" ] || return 0
-    for file in "$1"/*; do
-        [ -e "$file" ] && ln -sfn "$file" "$2/"
-    done
-    return 0
+    mkdir -p "$2"
+    ln -sfn "$1" "$2/$(printf '%s' "${1#/}" | tr / -)"
 }
 
 # The models that were baked in, else the network volume's: /runpod-volume on an endpoint,

@@ -15,8 +15,9 @@ CAPACITY = (
     "InsufficientHostCapacity",
     "InsufficientCapacity",
     "SpotMaxPriceTooLow",
-    "Unsupported",
 )
+# The type is not offered in that zone; longer codes that begin so mean something else.
+NOT_THERE = "Unsupported"
 # The account may not have so many, wherever it asks.
 QUOTA = (
     "VcpuLimitExceeded",
@@ -93,7 +94,7 @@ def _named(response: Any, where: str) -> Exception:
         return CredentialsError(message, hint="gpuctl doctor", details=details)
     if code.startswith(QUOTA):
         return QuotaRefused(message, details=details)
-    if code.startswith(CAPACITY):
+    if code.startswith(CAPACITY) or code == NOT_THERE:
         return NoCapacity(message, details=details)
     if code.startswith(ORDER):
         return UsageError(message, details=details)

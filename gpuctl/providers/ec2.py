@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from gpuctl.clients.ec2_rental import Ec2Rental
 from gpuctl.errors import NotFound, UsageError
 from gpuctl.models import Address, Json, Machine, MachineRequest, Need, Offer
 from gpuctl.providers.base import LogLine
 from gpuctl.providers.ec2_account import INSTANCE_USD_H
+from gpuctl.providers.ec2_order import (
+    EXPIRES_TAG,
+    IMAGE_TAG,
+    NAME_TAG,
+    WORKLOAD_TAG,
+    Launch,
+    run_body,
+)
 
 NAME = "ec2"
 ON_DEMAND, SPOT = "ON-DEMAND", "SPOT"
-NAME_TAG, WORKLOAD_TAG, IMAGE_TAG = "gpuctl:name", "gpuctl:workload", "gpuctl:image"
-EXPIRES_TAG = "gpuctl:expires-at"
 # The simulator's instances share one address, so each has a port of its own.
 SSH_PORT_TAG = "gpuctl:sim-ssh-port"
 # GPU and its memory in GB by instance family (describe-instance-types, 2026-11).
@@ -29,27 +34,6 @@ _STATUS = {
     "shutting-down": "TERMINATED",
     "terminated": "TERMINATED",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What every attempt of one order shares, looked up before the first billed call.
-
-    `types` best first; `zones` where each is offered; `expires_at` is RFC 3339; `user_data` arms
-    the timer on its first line. `subnet_id` None takes the default VPC.
-    """
-
-    region: str
-    types: tuple[str, ...]
-    ami: str
-    root_device: str
-    key_name: str
-    group_id: str
-    user_data: str
-    expires_at: str
-    is_spot: bool = False
-    subnet_id: str | None = None
-    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Ec2Provider:
@@ -104,43 +88,8 @@ class Ec2Provider:
         return found
 
     def body(self, request: MachineRequest, offer: Offer) -> Json:
-        """RunInstances, in full. Its ClientToken makes a repeated call the same instance."""
-        launch = self._order()
-        tags = _tags(request, launch)
-        body: Json = {
-            "ImageId": launch.ami,
-            "InstanceType": offer.gpu_id,
-            "MinCount": 1,
-            "MaxCount": 1,
-            "ClientToken": f"{request.name}-{offer.data_centers[0]}",
-            "KeyName": launch.key_name,
-            "SecurityGroupIds": [launch.group_id],
-            "UserData": launch.user_data,
-            "InstanceInitiatedShutdownBehavior": "terminate",
-            "MetadataOptions": {
-                "HttpTokens": "required",
-                "HttpEndpoint": "enabled",
-                "HttpPutResponseHopLimit": 1,
-            },
-            "BlockDeviceMappings": [_disk(launch.root_device, request.need.disk_gb)],
-            "TagSpecifications": [
-                {"ResourceType": "instance", "Tags": tags},
-                {"ResourceType": "volume", "Tags": tags},
-            ],
-        }
-        if launch.subnet_id:
-            body["SubnetId"] = launch.subnet_id
-        elif offer.data_centers[0] != launch.region:
-            body["Placement"] = {"AvailabilityZone": offer.data_centers[0]}
-        if launch.is_spot:
-            body["InstanceMarketOptions"] = {
-                "MarketType": "spot",
-                "SpotOptions": {
-                    "SpotInstanceType": "one-time",
-                    "InstanceInterruptionBehavior": "terminate",
-                },
-            }
-        return body
+        """RunInstances, in full."""
+        return run_body(self._order(), request, offer)
 
     def create(self, request: MachineRequest, offer: Offer) -> Machine:
         region = self._order().region
@@ -274,26 +223,3 @@ def gpu_of(kind: str) -> tuple[str, int]:
 def region_of(place: str) -> str:
     """us-east-1 for us-east-1a, and for itself."""
     return re.sub(r"(?<=\d)[a-z]$", "", place)
-
-
-def _tags(request: MachineRequest, launch: Launch) -> list[Json]:
-    tags = {
-        "Name": request.name,
-        NAME_TAG: request.name,
-        WORKLOAD_TAG: request.workload,
-        IMAGE_TAG: request.need.image[:256],
-        EXPIRES_TAG: launch.expires_at,
-    }
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _disk(root_device: str, disk_gb: int) -> Json:
-    return {
-        "DeviceName": root_device,
-        "Ebs": {
-            "VolumeSize": disk_gb,
-            "VolumeType": "gp3",
-            "Encrypted": True,
-            "DeleteOnTermination": True,
-        },
-    }

@@ -13,6 +13,7 @@ LIMIT_S = 20.0
 _READ = 'date +%s; cat "${GPUCTL_SCHEDULED:-/run/systemd/shutdown/scheduled}" 2>/dev/null; :'
 _ARM = (
     'shutdown -P "+$1" "gpuctl: this instance ends by itself" && '
+    'mkdir -p "${GPUCTL_ROOT:-}/var/lib/gpuctl" && '
     'echo "$(( $(date +%s) + $1 * 60 ))" >"${GPUCTL_ROOT:-}/var/lib/gpuctl/deadline"'
 )
 

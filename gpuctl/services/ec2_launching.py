@@ -8,7 +8,7 @@ from dataclasses import replace
 from gpuctl.clients.aws_wire import QuotaRefused
 from gpuctl.errors import GpuctlError, NoCapacity
 from gpuctl.models import Machine, MachineRequest, Offer
-from gpuctl.providers.ec2 import Launch
+from gpuctl.providers.ec2_order import Launch
 from gpuctl.services import interrupts, leases
 from gpuctl.services.booting import Probe, until_usable
 from gpuctl.services.creating import create

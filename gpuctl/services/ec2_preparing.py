@@ -12,7 +12,7 @@ from gpuctl.clients.aws_wire import QuotaRefused
 from gpuctl.clients.ec2_rental import Ec2Rental
 from gpuctl.errors import ApiError, CredentialsError, GpuctlError, NotFound, UsageError
 from gpuctl.models import Json, Report
-from gpuctl.providers.ec2 import Launch
+from gpuctl.providers.ec2_order import Launch
 from gpuctl.services import ec2_script
 
 KEY_TAG, GROUP_TAG = "gpuctl:key", "gpuctl:ssh"

@@ -13,7 +13,8 @@ from gpuctl.clients import aws_lookups
 from gpuctl.clients.aws_wire import QuotaRefused
 from gpuctl.errors import ApiError, NoCapacity, NotFound, UsageError
 from gpuctl.models import Json, MachineRequest
-from gpuctl.providers.ec2 import Ec2Provider, Launch, region_of
+from gpuctl.providers.ec2 import Ec2Provider, region_of
+from gpuctl.providers.ec2_order import Launch
 from gpuctl.services import ec2_preparing
 from gpuctl.services.ec2_preparing import GROUP_TAG, Wishes
 from gpuctl.services.ec2_script import user_data
@@ -246,6 +247,23 @@ def test_a_spot_instance_is_one_that_ends_instead_of_stopping(aws: MotoAws, usua
     assert body["InstanceMarketOptions"]["SpotOptions"]["InstanceInterruptionBehavior"] == (
         "terminate"
     )
+
+
+def test_a_subnet_that_is_named_gives_a_public_address_all_the_same(
+    aws: MotoAws, usual: Launch
+) -> None:
+    found = aws.api()._asked("describe_subnets")["Subnets"][0]
+    wishes = replace(WISHES, subnet_id=found["SubnetId"])
+    launch = launch_of(aws, wishes)
+    instance = created(aws, launch)
+    assert instance["SubnetId"] == found["SubnetId"]
+    (shown,) = instance["NetworkInterfaces"]
+    assert [group["GroupId"] for group in shown["Groups"]] == [launch.group_id]
+    provider = Ec2Provider({REGION: aws.api()}, "ubuntu", launch)
+    offers = provider.offers(NEED, cloud="", gpu_count=1)
+    assert [offer.gpu_id for offer in offers] == ["g4dn.xlarge", "g5.xlarge"], "one zone, no sweep"
+    (interface,) = provider.body(request(), offers[0])["NetworkInterfaces"]
+    assert interface["AssociatePublicIpAddress"] is True
 
 
 def test_only_instances_of_ours_are_listed_and_one_that_is_gone_is_gone(

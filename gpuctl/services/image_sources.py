@@ -86,9 +86,9 @@ def _buildable(context: Path) -> tuple[str, ...]:
 
 
 def _workloads(context: Path) -> tuple[str, ...]:
-    """What has a handler for jobs, or a service of its own."""
-    parts = ("handler.py", "service.py")
-    return tuple(sorted({path.parent.name for part in parts for path in context.glob(f"*/{part}")}))
+    """What has a handler for jobs, or an image for its service."""
+    handlers = {path.parent.name for path in context.glob("*/handler.py")}
+    return tuple(sorted(handlers.union(_buildable(context))))
 
 
 def _buildable_hint(context: Path) -> str:

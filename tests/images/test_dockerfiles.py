@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuctl.images import dockerfiles
+from gpuctl.images import dockerfiles, simulated_image
 from gpuctl.services import image_sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,20 @@ def test_what_is_copied_from_the_context_is_there(path: Path) -> None:
 def test_no_argument_is_a_place_for_a_secret(path: Path) -> None:
     named = dockerfiles.arguments(path.read_text(encoding="utf-8"))
     assert [each for each in named if re.search(r"(?i)token|password|secret|api_?key", each)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_one_is_an_image_in_the_simulator(path: Path) -> None:
+    variant = "slim" if path.suffix == ".slim" else "full"
+    source = image_sources.source(path.parent.name, variant)
+    assert source.dockerfile == path
+    image = simulated_image.made(
+        path.read_text(encoding="utf-8"), source.context, arguments={}, labels={}, platform=None
+    )
+    config = json.loads(image.config)["config"]
+    assert config["Labels"]["gpuctl.base"]
+    assert config.get("Cmd") or config.get("Entrypoint"), "a container of it starts something"
+    assert f"GPUCTL_WORKLOAD={path.parent.name}" in config["Env"]
 
 
 @pytest.mark.parametrize("path", BAKES, ids=name)

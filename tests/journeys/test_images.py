@@ -13,7 +13,6 @@ from gpuctl.sim import launcher
 from tests.journeys.conftest import Person
 from tests.support.household import Household, household
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "remote_scripts"
 NAME = f"simulated/gpuctl-flux:{__version__}-slim"
 
 
@@ -38,16 +37,6 @@ def test_build_push_inspect_and_deploy_agree_on_one_digest(someone: Household) -
     order = someone.simulates("--dry-run", "deploy", "flux", "--slim").data["body"]
     assert order["image"] == NAME
     assert order["gpu"]["minCudaVersion"] == "12.8"
-
-
-def test_every_workload_with_a_dockerfile_can_be_built_and_pushed(someone: Household) -> None:
-    for folder in sorted({path.parent for path in SCRIPTS.glob("*/Dockerfile*")}):
-        for name, variant in (("Dockerfile", "full"), ("Dockerfile.slim", "slim")):
-            if (folder / name).is_file():
-                argv = (folder.name, f"--{variant}")
-                assert someone.simulates("build", *argv).code == 0, argv
-                facts = someone.simulates("push", *argv).data["facts"]
-                assert facts["labels"]["gpuctl.workload"] == folder.name
 
 
 def test_the_same_scripts_give_the_same_digest_and_an_argument_another(someone: Household) -> None:

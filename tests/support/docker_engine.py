@@ -25,6 +25,8 @@ DOCKERD = Path("/usr/sbin/dockerd")
 PROGRAMS = ("docker", "docker-registry", "htpasswd", "buildah", "busybox")
 USER, PASSWORD = "me", "s3cret-password"
 START_LIMIT_S = 20.0
+# A session that is killed takes its daemons with it.
+_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _APPLETS = (
     "sh", "cat", "chmod", "chown", "echo", "false", "grep", "kill", "ls", "mkdir", "printf", "rm",
@@ -102,8 +104,8 @@ def dockerd(folder: Path, *, driver: str = "overlay2") -> Iterator[str]:
     work.mkdir(exist_ok=True)
     host = f"unix://{work}/s"
     words = [
-        str(DOCKERD), "--data-root", f"{work}/root", "--exec-root", f"{work}/exec", "-H", host,
-        "-p", f"{work}/pid", "--storage-driver", driver, "--iptables=false",
+        *_WITH_US, str(DOCKERD), "--data-root", f"{work}/root", "--exec-root", f"{work}/exec",
+        "-H", host, "-p", f"{work}/pid", "--storage-driver", driver, "--iptables=false",
         "--ip6tables=false", "--bridge=none",
     ]  # fmt: skip
     with (work / "log").open("wb") as log:
@@ -288,7 +290,7 @@ def _registry(
         )
         with log.open("wb") as out:
             process = subprocess.Popen(
-                ["docker-registry", "serve", str(file)], stdout=out, stderr=out
+                [*_WITH_US, "docker-registry", "serve", str(file)], stdout=out, stderr=out
             )
         started.append(process)
         with suppress(AssertionError):

@@ -99,9 +99,9 @@ def _ordered(context: Context, asked: Speaking) -> Order:
 
 def _speaker(context: Context, wanted: str, consent: str | None) -> Speaker:
     """The voice, checked, converted and kept if it is new. Raises UsageError without consent."""
-    if wanted.startswith(ON_VOLUME):
-        return Speaker(wanted.removeprefix(ON_VOLUME))
     library = context.voices
+    if wanted.startswith(ON_VOLUME):
+        return _on_volume(context, wanted.removeprefix(ON_VOLUME), consent)
     if known := library.find(wanted):
         return Speaker.of(known if context.is_dry_run else library.renewed(known))
     source = Path(wanted).expanduser()
@@ -118,6 +118,15 @@ def _speaker(context: Context, wanted: str, consent: str | None) -> Speaker:
     for warning in made.warnings:
         context.console.warn(f"{source.name}: {warning}")
     return Speaker.of(made)
+
+
+def _on_volume(context: Context, name: str, consent: str | None) -> Speaker:
+    """Nothing is known here of a clip that lies there but who agreed to it."""
+    agreed = context.voices.agreed_on_volume(name)
+    if agreed is None and not context.is_dry_run:
+        note = consent or context.console.ask(CONSENT_QUESTION, flag=CONSENT_FLAG)
+        agreed = context.voices.agree_on_volume(name, note)
+    return Speaker(name, consent=agreed)
 
 
 def _emotion(context: Context, asked: str | None) -> tuple[str | None, Path | None]:

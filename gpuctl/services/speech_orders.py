@@ -25,6 +25,7 @@ class Speaker:
 
     on_worker: str
     voice: Voice | None = None
+    consent: Json | None = None
 
     @classmethod
     def of(cls, voice: Voice) -> Speaker:
@@ -37,7 +38,7 @@ class Speaker:
     def for_receipt(self) -> Json:
         if self.voice:
             return self.voice.for_receipt()
-        return {"name": self.title, "consent": None}
+        return {"name": self.title, "consent": self.consent}
 
 
 def order(

@@ -15,6 +15,8 @@ from gpuctl.models import Json
 from gpuctl.services import voice_files
 
 KIND = "voice"
+# Notes on voices that lie on a worker's volume: all that is known of them here.
+ON_VOLUME_KIND = "volume-voice"
 _NAME = re.compile(r"[\w][\w.-]{0,59}")
 # A file that was used without a name is remembered, so that its consent is asked for once.
 _UNNAMED = "clip:"
@@ -96,9 +98,7 @@ class Library:
 
         Raises UsageError, NotFound, ValidationFailed, MissingDependency.
         """
-        note = " ".join(consent.split())
-        if not note:
-            raise UsageError("a voice needs a note on its consent", hint='--consent "my own voice"')
+        note = _note(consent)
         if name is not None:
             self._check_name(name, replaces=replaces)
         made = voice_files.convert(source, self._folder)
@@ -111,11 +111,21 @@ class Library:
             duration_s=made.clip.duration_s,
             rate=made.clip.rate,
             consent=note,
-            added_at=datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds"),
+            added_at=self._moment(),
             warnings=tuple(made.clip.warnings()),
         )
         self._memory.keep(KIND, name or _UNNAMED + voice.source_digest, asdict(voice))
         return voice
+
+    def agreed_on_volume(self, name: str) -> Json | None:
+        """The note on a voice of that name on workers' volumes: `note` and `given_at`."""
+        return self._memory.kept(ON_VOLUME_KIND, name)
+
+    def agree_on_volume(self, name: str, consent: str) -> Json:
+        """Keeps a note on it. Raises UsageError."""
+        given: Json = {"note": _note(consent), "given_at": self._moment()}
+        self._memory.keep(ON_VOLUME_KIND, name, given)
+        return given
 
     def remove(self, name: str) -> Voice:
         """Forgets the voice, and its clip unless another name has the same. Raises NotFound."""
@@ -144,6 +154,9 @@ class Library:
         self._memory.keep(KIND, voice.name or _UNNAMED + voice.source_digest, asdict(again))
         return again
 
+    def _moment(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+
     def _key(self, name: str) -> str:
         if self._memory.kept(KIND, name) is not None:
             return name
@@ -160,6 +173,13 @@ class Library:
             )
         if self._memory.kept(KIND, name) is not None and not replaces:
             raise UsageError(f"there is a voice {name} already", hint="another name, or --replace")
+
+
+def _note(consent: str) -> str:
+    note = " ".join(consent.split())
+    if not note:
+        raise UsageError("a voice needs a note on its consent", hint='--consent "my own voice"')
+    return note
 
 
 def is_path(text: str) -> bool:

@@ -91,7 +91,9 @@ def test_the_same_worker_speaks_on_a_pod_over_ssh(speaker: Person) -> None:
     assert receipt["parameters"]["emo_vector"][7] == 0.4
     assert receipt["details"]["voice"]["consent"]["note"] == "my own voice"
     assert _played(speaker) == ["-nodisp", str(file)]
-    failed = speaker.simulates("tts", "Hello.", "--voice", "volume:nobody", "--on", "tts")
+    argv = ("tts", "Hello.", "--voice", "volume:nobody", "--on", "tts")
+    assert "--consent" in speaker.simulates(*argv).error["hint"], "asked for these voices too"
+    failed = speaker.simulates(*argv, "--consent", "a colleague agreed")
     assert failed.code == 1
     assert "no voice 'nobody'" in failed.error["message"]
 

@@ -8,88 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gpuctl.config_files import Entry, defaults, dotenv_entries, yaml_entries
+from gpuctl.config_names import OTHER_NAMES as OTHER_NAMES
+from gpuctl.config_names import SECRET_KEYS as SECRET_KEYS
 from gpuctl.errors import ConfigError
 from gpuctl.models import Secret
 
 OPEN_TABLES = ("presets", "sizes", "guidances", "models")
-SECRET_KEYS = frozenset(
-    {
-        "runpod.api_key",
-        "claude.api_key",
-        "huggingface.token",
-        "dockerhub.token",
-        "whisper.token",
-        "video.token",
-        "aws.secret_access_key",
-        "aws.session_token",
-        "s3.secret_access_key",
-    }
-)
-
 # Keys whose default is null and which are not text.
 _NULL_TYPES: dict[str, type] = {"runpod.port": int}
-
-# The names of older scripts and of the vendors, beside GPUCTL_<SECTION>__<KEY>.
-OTHER_NAMES: dict[str, str] = {
-    "RUNPOD_API_KEY": "runpod.api_key",
-    "RUNPOD_POD_ID": "runpod.pod_id",
-    "RUNPOD_HOST": "runpod.host",
-    "RUNPOD_PORT": "runpod.port",
-    "RUNPOD_VOLUME_ID": "runpod.volume_id",
-    "NETWORK_VOLUME_ID": "runpod.volume_id",
-    "SSH_KEY": "ssh.key",
-    "SSH_KEY_PATH": "ssh.key",
-    "SSH_CONNECT_TIMEOUT": "ssh.connect_timeout_s",
-    "WORKSPACE_PATH": "remote.workspace",
-    "GUIDANCE_SCALE": "flux.guidance",
-    "JPEG_QUALITY": "flux.jpeg_quality",
-    "OUTPUT_DIR": "flux.output_dir",
-    "LOCAL_OUTPUT_DIR": "flux.output_dir",
-    "ANTHROPIC_API_KEY": "claude.api_key",
-    "ANTHROPIC_BASE_URL": "claude.api_url",
-    "CLAUDE_MODEL": "claude.model",
-    "HF_TOKEN": "huggingface.token",
-    "HUGGINGFACE_TOKEN": "huggingface.token",
-    "HF_ENDPOINT": "huggingface.api_url",
-    "DOCKER_HUB_USERNAME": "dockerhub.username",
-    "DOCKERHUB_USERNAME": "dockerhub.username",
-    "DOCKER_PASSWORD": "dockerhub.token",
-    "DOCKERHUB_TOKEN": "dockerhub.token",
-    "AWS_PROFILE": "aws.profile",
-    "AWS_REGION": "aws.region",
-    "AWS_DEFAULT_REGION": "aws.region",
-    "AWS_ACCESS_KEY_ID": "aws.access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "aws.secret_access_key",
-    "AWS_SESSION_TOKEN": "aws.session_token",
-    "AWS_ENDPOINT_URL": "aws.endpoint_url",
-    "WHISPER_MODEL": "whisper.model",
-    "WHISPER_COMPUTE_TYPE": "whisper.compute_type",
-    "MAX_CLIENTS": "whisper.max_clients",
-    "MAX_CONNECTION_TIME": "whisper.max_connection_s",
-    "WHISPER_TOKEN": "whisper.token",
-    "SERVICE_TOKEN": "video.token",
-    "SERVER_ADDRESS": "video.server_address",
-    "INDEXTTS_VERSION": "tts.version",
-    "INDEXTTS_REF": "tts.ref",
-    "USE_FP16": "tts.half_precision",
-    "USE_DEEPSPEED": "tts.deepspeed",
-    "USE_CUDA_KERNEL": "tts.cuda_kernel",
-    "MAX_TOKENS_PER_SEGMENT": "tts.max_tokens_per_segment",
-    "CLEANUP_DAYS": "tts.cleanup_days",
-    "AUDIO_VOICES_DIR": "tts.voices_dir",
-    "OUTPUT_AUDIO_DIR": "tts.output_audio_dir",
-    "CHECKPOINTS_DIR": "tts.checkpoints_dir",
-    "S3_ENDPOINT_URL": "s3.endpoint_url",
-    "S3_BUCKET_NAME": "s3.bucket",
-    "S3_ACCESS_KEY_ID": "s3.access_key_id",
-    "S3_SECRET_ACCESS_KEY": "s3.secret_access_key",
-    "S3_REGION": "s3.region",
-    "EC2_REGION": "ec2.region",
-    "EC2_INSTANCE_TYPE": "ec2.types",
-    "EC2_AMI_ID": "ec2.ami_parameter",
-    "EC2_SSH_USER": "ec2.user",
-    "EC2_SUBNET_ID": "ec2.subnet_id",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from gpuctl.commands.render import money, seconds
 from gpuctl.context import Context
 from gpuctl.models import JobRecord, Json
 from gpuctl.services.delivery import Delivered
-from gpuctl.services.jobs import cost_usd
+from gpuctl.services.jobs import cost_usd, kept_for
 from gpuctl.workloads import WORKLOADS
 
 
@@ -18,7 +18,8 @@ def show(context: Context, delivered: Delivered, *, open_: bool | None) -> None:
     data = job_data(record) | {"receipt": next(iter(delivered.receipts), None)}
     if record.status == "submitted" or not record.finished_at:
         text = f"{record.id}"
-        context.console.note(f"job {record.id} is running; gpuctl jobs attach {record.id}")
+        kept = f"; its result is kept for {kept_for(record)}" if kept_for(record) else ""
+        context.console.note(f"job {record.id} is running{kept}; gpuctl jobs attach {record.id}")
         context.console.result(data, text, changed=True)
         return
     context.console.note(summary(record))

@@ -193,12 +193,25 @@ class Tracking:
 
 def detached(record: JobRecord) -> Detached:
     """What Ctrl-C while watching says: the job goes on, how to come back, what it costs."""
-    rate = f" The machine costs ${record.price_usd_h:.2f}/h." if record.price_usd_h else ""
     return Detached(
-        f"detached; job {record.id} goes on.{rate}",
+        f"detached; job {record.id} goes on.{_meanwhile(record)}",
         hint=f"gpuctl jobs attach {record.id}   (or: gpuctl jobs cancel {record.id})",
         details={"job": record.id, "price_usd_h": record.price_usd_h},
     )
+
+
+def _meanwhile(record: JobRecord) -> str:
+    """What it costs to stay away: a machine's rate, or a result that a queue forgets."""
+    if kept_for(record):
+        return f" Its result is kept for {kept_for(record)} after its end."
+    return f" The machine costs ${record.price_usd_h:.2f}/h." if record.price_usd_h else ""
+
+
+def kept_for(record: JobRecord) -> str:
+    """How long a result can be fetched after the job's end; empty where a machine keeps it."""
+    machine = record.context.get("machine")
+    is_queued = isinstance(machine, dict) and machine.get("provider") == "runpod-endpoint"
+    return "30 minutes" if is_queued else ""
 
 
 def cost_usd(record: JobRecord) -> float | None:

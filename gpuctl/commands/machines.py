@@ -143,9 +143,9 @@ def deploy(
     existing = machines.for_workload(context.session(), workload)
     if existing and use_existing(context, existing, replace=replace):
         _reuse(context, existing.name, wait, is_tried)
-        return
-    order = gate.passed(context, order, no_gate, reason)
-    _rent(context, order, wait, is_tried, existing)
+    else:
+        order = gate.passed(context, order, no_gate, reason)
+        _rent(context, order, wait, is_tried, existing)
 
 
 def start(

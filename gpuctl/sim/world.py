@@ -22,6 +22,8 @@ from gpuctl.sim.volumes import Volumes
 
 STATE_FILE = "state.json"
 
+PHASES = ("provisioning_s", "starting_s")
+
 
 class World:
     def __init__(self, folder: Path, api_url: str, settings: Mapping[str, str]) -> None:
@@ -39,11 +41,7 @@ class World:
         self.keys: list[str] = state.get("keys", [])
         self.faults = Faults(state.get("faults", []), self.save)
         self.volumes = Volumes(state.get("volumes", []), folder / "volumes", new_id, self.save)
-        phases = {
-            name: float(settings[name])
-            for name in ("provisioning_s", "starting_s")
-            if name in settings
-        }
+        phases = {name: float(settings[name]) for name in PHASES if name in settings}
         environment = {name: value for name, value in settings.items() if name.isupper()}
         drops = Drops(self.faults)
         scripts = Path(settings["scripts"]) if "scripts" in settings else bundled("remote_scripts")

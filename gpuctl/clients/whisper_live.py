@@ -170,7 +170,12 @@ def connect(
 
     Raises ServerFull, CredentialsError, ConnectionFailed, JobFailed when there is no model.
     """
-    from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI  # noqa: PLC0415
+    from websockets.exceptions import (  # noqa: PLC0415  only when used
+        ConnectionClosed,
+        InvalidHandshake,
+        InvalidStatus,
+        InvalidURI,
+    )
 
     stack = ExitStack()
     try:
@@ -179,7 +184,7 @@ def connect(
         backend = _until_ready(socket, ready_limit_s)
     except InvalidStatus as error:
         raise _refused(url, error.response.status_code) from error
-    except (InvalidHandshake, InvalidURI, OSError, TimeoutError) as error:
+    except (ConnectionClosed, InvalidHandshake, InvalidURI, OSError, TimeoutError) as error:
         stack.close()
         raise _unreachable(url, error) from error
     except BaseException:

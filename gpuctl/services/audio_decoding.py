@@ -89,6 +89,7 @@ def of_microphone(device: str | None = None) -> Decoder:
         try:
             decoder.begin()
         except BadAudio as failure:
+            decoder.close()
             reasons.append(failure.message)
             continue
         return decoder

@@ -49,12 +49,6 @@ if TYPE_CHECKING:
     from gpuctl.services.sd_inputs import Picture
 
 app = typer.Typer(help="Paint with Stable Diffusion on Automatic1111: txt2img, img2img, lists.")
-app.command("loras")(sd_lists.loras)
-app.command("models")(sd_lists.models)
-app.command("samplers")(sd_lists.samplers)
-app.add_typer(sd_lists.options_app, name="options")
-app.command("upscale")(sd_lists.upscale)
-app.command("info")(sd_lists.info)
 
 
 @app.command()
@@ -234,3 +228,12 @@ def _hires(text: str) -> Hires:
 def _random_seed() -> int:
     """Of four bytes, which is what MAX_SEED holds."""
     return int.from_bytes(os.urandom(4), "big") & MAX_SEED
+
+
+# After the two above: the help lists commands as they were added.
+app.command("upscale")(sd_lists.upscale)
+app.command("info")(sd_lists.info)
+app.command("loras")(sd_lists.loras)
+app.command("models")(sd_lists.models)
+app.command("samplers")(sd_lists.samplers)
+app.add_typer(sd_lists.options_app, name="options")

@@ -17,7 +17,14 @@ from gpuctl.errors import GpuctlError, NotFound, UsageError
 from gpuctl.models import Json
 from gpuctl.services import sd_orders
 
-options_app = typer.Typer(help="Read and change the WebUI's options.", no_args_is_help=True)
+options_app = typer.Typer(help="Read and change the WebUI's options.", invoke_without_command=True)
+
+
+@options_app.callback()
+def options(ctx: typer.Context) -> None:
+    """Read and change the WebUI's options; all of them are shown without get or set."""
+    if ctx.invoked_subcommand is None:
+        _show_options(ctx.obj, [], None)
 
 
 def loras(ctx: typer.Context, on: OnOption = None) -> None:
@@ -81,15 +88,18 @@ def get_options(
     \b
     gpuctl sd options get sd_model_checkpoint CLIP_stop_at_last_layers
     """
-    context: Context = ctx.obj
+    _show_options(ctx.obj, keys or [], on)
+
+
+def _show_options(context: Context, keys: list[str], on: str | None) -> None:
     found = answer(context, "options", on)
     if found is None:
         return
     present: Json = found["options"]
-    for key in keys or ():
+    for key in keys:
         if key not in present:
             raise _no_option(key, present)
-    chosen = {key: present[key] for key in (keys or sorted(present))}
+    chosen = {key: present[key] for key in keys or sorted(present)}
     text = table(("option", "value"), [(k, json.dumps(v)[:100]) for k, v in chosen.items()])
     context.console.result({"options": chosen}, text)
 

@@ -58,6 +58,8 @@ SetOption = Annotated[
 GridOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--grid", metavar="NAME=A,B,…", help="Every value; twice gives a grid with a contact sheet."
+        "--grid",
+        metavar="NAME=A,B,…",
+        help="A picture per value, on a labelled sheet; twice: every pair.",
     ),
 ]

@@ -72,6 +72,7 @@ def test_a_pod_paints_the_same_and_shows_all_that_the_webui_has(person: Person) 
 
     changed = sd(person, "options", "set", "CLIP_stop_at_last_layers=2", *on).data
     assert changed["set"] == {"CLIP_stop_at_last_layers": 2}
+    assert sd(person, "options").code == 0, "all of them, wherever one runs"
     now = sd(person, "options", "get", "CLIP_stop_at_last_layers", *on).data
     assert now["options"] == {"CLIP_stop_at_last_layers": 2}
     assert sd(person, "options", "get", "CLIP_stop_at_last_layer", *on).code == 3

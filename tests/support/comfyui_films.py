@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
+
+
+def need_ffmpeg() -> None:
+    """Skips the test where the films cannot be made or looked into."""
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        pytest.skip("ffmpeg is not installed")
 
 
 def still(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Path:

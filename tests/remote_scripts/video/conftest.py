@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.comfyui_films import still
+from tests.support.comfyui_films import need_ffmpeg, still
 from tests.support.comfyui_server import REMOTE_SCRIPTS, ComfyServer, comfyui
 
 if str(REMOTE_SCRIPTS) not in sys.path:
@@ -43,6 +43,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="session")
 def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ComfyServer]]:
+    need_ffmpeg()
     root = tmp_path_factory.mktemp("comfyui")
     with comfyui(root / "old", "old", "--previews") as old, comfyui(root / "new", "new") as new:
         yield {"old": old, "new": new}

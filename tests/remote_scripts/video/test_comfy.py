@@ -16,6 +16,7 @@ from tests.remote_scripts.video.seed_layout import seed_graph
 from tests.support.comfyui_films import colour_at, probed
 from tests.support.comfyui_server import ComfyServer, comfyui
 
+pytestmark = pytest.mark.ffmpeg
 Json = dict[str, Any]
 
 

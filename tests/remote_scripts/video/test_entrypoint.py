@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.comfyui_films import still
+from tests.support.comfyui_films import need_ffmpeg, still
 from tests.support.comfyui_server import REMOTE_SCRIPTS
 from tests.support.comfyui_service import Service, end_all
 
+pytestmark = pytest.mark.ffmpeg
 ENTRYPOINT = REMOTE_SCRIPTS / "video/entrypoint.sh"
 # Started as ComfyUI is: with its own arguments, of which the port counts.
 MAIN = f"""
@@ -75,6 +76,7 @@ class Container:
 @pytest.fixture
 def ended() -> Iterator[list[tuple[subprocess.Popen[str], Path]]]:
     """What is put in is ended with the test, with all that it started."""
+    need_ffmpeg()
     started: list[tuple[subprocess.Popen[str], Path]] = []
     yield started
     for process, workspace in started:

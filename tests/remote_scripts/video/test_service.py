@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.comfyui_films import probed, still
+from tests.support.comfyui_films import need_ffmpeg, probed, still
 from tests.support.comfyui_server import REMOTE_SCRIPTS, ComfyServer
 from tests.support.comfyui_service import Service, end_all, service
 
+pytestmark = pytest.mark.ffmpeg
 Json = dict[str, Any]
 TINY: Json = {"image_path": "inputs/still.png", "width": 128, "height": 128, "length": 5}
 
@@ -27,6 +28,7 @@ def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A service before each generation of servers, which it starts itself."""
+    need_ffmpeg()
     root = tmp_path_factory.mktemp(f"service-{request.param}")
     still(root / "inputs/still.png", (100, 100), (10, 90, 10))
     with service(root, GPUCTL_SIM_COMFYUI=request.param) as found:
@@ -37,6 +39,7 @@ def both(
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One whose films take a while."""
+    need_ffmpeg()
     root = tmp_path_factory.mktemp("slow")
     still(root / "inputs/still.png", (100, 100), (10, 90, 10))
     with service(root, GPUCTL_SIM_STEP_S="0.15") as found:

@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 from tests.support.comfyui_server import ComfyServer
 
+pytestmark = pytest.mark.ffmpeg
 Json = dict[str, Any]
 RECORDED = json.loads(
     (Path(__file__).resolve().parents[2] / "data/comfyui/recorded.json").read_text()

@@ -129,10 +129,7 @@ def deploy(
         lease=LeaseWishes(ttl, idle_stop, budget, no_lease, unleased),
         env=orders.environment(env or ()),
     )
-    order = orders.order(
-        context.settings, workload, need(context, workload), public_line(context.ssh_key), wishes
-    )
-    order = _as_its_image_says(context, order)
+    order = _ordered(context, workload, wishes)
     if order.lease and order.lease.budget_usd:
         refuse_above_balance(context, order.lease.budget_usd)
     is_tried = canary.is_wanted(context, canary_, wait=wait)
@@ -164,7 +161,11 @@ def start(
     _reuse(context, machine, wait, canary.is_wanted(context, canary_, wait=wait))
 
 
-def _as_its_image_says(context: Context, order: deploying.Order) -> deploying.Order:
+def _ordered(context: Context, workload: str, wishes: orders.Wishes) -> deploying.Order:
+    """The order, with the CUDA version that an image of ours states."""
+    order = orders.order(
+        context.settings, workload, need(context, workload), public_line(context.ssh_key), wishes
+    )
     needed = image_needs.as_pushed(context.settings, context.state, order.workload, order.need)
     return dataclasses.replace(order, need=needed)
 

@@ -25,11 +25,13 @@ def listed_endpoint(context: Context, on: str) -> Machine | None:
 
 def plan(context: Context, workload: str, wishes: EndpointWishes) -> EndpointPlan:
     """What would be asked for. Raises UsageError, NoCapacity, BudgetRefused."""
+    volume_ids = wishes.volume_ids or context.settings.strings("endpoint.volume_ids")
+    places = endpoint_orders.places_of(context.endpoints(), volume_ids, wishes.data_centers)
     return endpoint_orders.plan(
         context.settings,
         workload,
         need(context, workload),
-        with_bucket(context, wishes),
+        with_bucket(context, replace(wishes, data_centers=places)),
         context.endpoints().cards(),
         secrets(context),
     )

@@ -72,6 +72,10 @@ class RunpodEndpoints:
         """Raises NotFound."""
         return endpoint_of(self.api.get_endpoint(endpoint_id))
 
+    def volume_data_center(self, volume_id: str) -> str:
+        """Where the network volume is. Raises NotFound."""
+        return str(self.api.network_volume(volume_id).get("dataCenter") or "")
+
     def body(self, order: EndpointOrder) -> Json:
         """The create body, in full but for the secrets; the timeout is always said (§3.1)."""
         body: Json = {

@@ -37,8 +37,9 @@ def body(
         found["timeout"] = round(endpoint_orders.timeout_s(asked.timeout) * 1000)
     if asked.flashboot is not None:
         found["flashboot"] = "FLASHBOOT" if asked.flashboot else "OFF"
-    if asked.data_centers:
-        found["dataCenterIds"] = list(asked.data_centers)
+    places = endpoint_orders.places_of(session.endpoints, asked.volume_ids, asked.data_centers)
+    if places:
+        found["dataCenterIds"] = list(places)
     found |= _workers(endpoint, asked)
     if asked.gpus or asked.max_price_usd_h is not None or asked.min_vram_gb is not None:
         found["gpu"] = _gpu(session, settings, endpoint, need, asked)

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from gpuctl.config import Settings
 from gpuctl.errors import BudgetRefused, NoCapacity, UsageError
 from gpuctl.models import Json, Need, Secret
-from gpuctl.providers.runpod_endpoints import VOLUME_PATH, Card, EndpointOrder
+from gpuctl.providers.runpod_endpoints import (
+    VOLUME_PATH,
+    Card,
+    EndpointOrder,
+    RunpodEndpoints,
+)
 from gpuctl.services import durations, image_refs, orders
 from gpuctl.services.creating import new_name
 
@@ -133,6 +138,25 @@ def choose(
     kept = {card.id for card in fitting}
     excluded = tuple(card.id for card in cards if card.pool in pools and card.id not in kept)
     return Choice(pools, excluded, tuple(fitting))
+
+
+def places_of(
+    endpoints: RunpodEndpoints, volume_ids: Sequence[str], asked: Sequence[str]
+) -> tuple[str, ...]:
+    """The data centres of the volumes: workers elsewhere could not mount them, and one volume in
+    each is all that RunPod takes (§3.1). Raises UsageError, NotFound."""
+    places = [endpoints.volume_data_center(each) for each in volume_ids]
+    if len(set(places)) < len(places):
+        raise UsageError(
+            f"two of the volumes are in one data centre: {', '.join(places)}",
+            hint="one network volume per data centre",
+        )
+    foreign = [place for place in asked if places and place not in places]
+    if foreign:
+        raise UsageError(
+            f"no volume is in {', '.join(foreign)}", hint=f"--dc {' --dc '.join(places)}"
+        )
+    return tuple(asked) or tuple(places)
 
 
 def worker_limits(settings: Settings, asked: EndpointWishes) -> tuple[int, int]:

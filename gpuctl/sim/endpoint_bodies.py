@@ -55,6 +55,7 @@ _COMMON: dict[str, bodies.Rule] = {
     "scaling": _scaling,
     "dataCenterIds": bodies.array(bodies.text()),
     "networkVolumes": bodies.array(bodies.text()),
+    "templateId": bodies.text(1),
     "timeout": bodies.whole(0),
     "flashboot": bodies.one_of("OFF", "FLASHBOOT", "PRIORITY_FLASHBOOT"),
 }
@@ -126,6 +127,8 @@ def _check_names(checked: Json, volumes: Volumes) -> None:
     for pool in checked.get("gpu", {}).get("pools", ()):
         if pool not in pools:
             raise Problem(400, f"unknown gpu pool {pool}")
+    if "templateId" in checked:
+        raise not_found("template", checked["templateId"])  # the simulated account has none
     known = {volume["id"] for volume in volumes.all()}
     for volume_id in checked.get("networkVolumes", ()):
         if volume_id not in known:

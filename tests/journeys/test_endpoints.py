@@ -115,6 +115,13 @@ def test_the_plan_names_cards_prices_and_the_whole_request_and_makes_nothing(
     assert dear.error["hint"].startswith("--max-price")
     none = person.simulates("endpoint", "create", "flux", "--min-vram", "500")
     assert none.code == 5
+    assert person.simulates("endpoint", "create", "flux", "--template", "nobodys").code == 3
+    volume = ("volumes", "create", "models", "--size", "10", "--dc", "EU-RO-1")
+    made = person.simulates("-y", *volume).data["volume"]["id"]
+    bound = person.simulates("endpoint", "create", "flux", "--volume", made, "--dry-run").data
+    assert bound["body"]["networkVolumes"] == [made]
+    assert bound["body"]["dataCenterIds"] == ["EU-RO-1"], "workers elsewhere could not mount it"
+    assert bound["body"]["env"]["GPUCTL_WORKSPACE"] == "/runpod-volume"
 
 
 def test_an_endpoint_is_looked_into_changed_paused_resumed_and_deleted(

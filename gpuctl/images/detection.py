@@ -16,6 +16,7 @@ from gpuctl.images.running import Command, Ended
 ENGINES = ("auto", "docker", "buildah")
 # Clients from 23 on build through the plugin; before, BuildKit was inside (feasibility.md §3).
 FIRST_WITHOUT_BUILDKIT = 23
+_ASKING = ". Is the docker daemon running?"
 
 
 def engine(wanted: str) -> Engine:
@@ -70,7 +71,7 @@ def _builder(program: str, client: str) -> str:
 
 
 def _silent(answer: Ended) -> MissingDependency:
-    said = answer.lines[-1] if answer.lines else "it said nothing"
+    said = answer.lines[-1].removesuffix(_ASKING) if answer.lines else "it said nothing"
     if "permission denied" in answer.text.lower():
         return MissingDependency(
             "this user may not speak to the Docker engine",

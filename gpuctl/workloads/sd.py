@@ -121,7 +121,7 @@ def file_name(order: Json, told: Json, artifact: Json) -> tuple[str, str]:
     if order.get("api") == "upscale":
         return f"{told.get('stem') or 'picture'}-large", suffix
     words = sd_prompt.slug(str(told.get("prompt") or order.get("prompt") or ""))
-    cell = f"-{sd_prompt.slug(str(told['cell']))}" if told.get("cell") else ""
+    cell = f"-{sd_prompt.slug(str(told['cell']), 14)}" if told.get("cell") else ""
     return f"{words}-{artifact.get('seed', order.get('seed', 0))}{cell}", suffix
 
 

@@ -77,10 +77,10 @@ def segments(prompt: str) -> list[str]:
     return [part for part in re.split(r"\s*\bBREAK\b\s*", spoken(prompt))]
 
 
-def slug(prompt: str) -> str:
-    """The first words, fit for a file name."""
+def slug(prompt: str, most: int = 6) -> str:
+    """The first words, at most eight letters each on average, fit for a file name."""
     words = re.findall(r"[^\W_]+", _SPACES.sub(" ", spoken(prompt)).lower())
-    return "-".join(words[:6])[:48].rstrip("-") or "picture"
+    return "-".join(words[:most])[: 8 * most].rstrip("-") or "picture"
 
 
 def _weight(text: str, whole: str) -> float:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from gpuctl.console import Console, Options
+from gpuctl.context import Context
 from gpuctl.errors import BudgetRefused, NoCapacity, UsageError
 from gpuctl.models import Endpoint
 from gpuctl.providers.runpod_endpoints import Card, endpoint_of, price_usd_h, workers_body
 from gpuctl.services.endpoint_diagnosis import diagnose
-from gpuctl.services.endpoint_memory import as_machine, named
+from gpuctl.services.endpoint_memory import as_machine, named, remember
 from gpuctl.services.endpoint_orders import choose, scaling
 
 CARDS = (
@@ -87,3 +90,21 @@ def test_a_crash_loop_is_never_taken_for_a_lack_of_gpus(
     assert found.cause == cause
     if cause == "crash_loop":
         assert "--worker w1" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ("https://api.runpod.ai/v2/e1/run", "https://api.runpod.ai/v2/e1"),
+        ("https://elsewhere.example/v2/e1/run", "https://api.runpod.ai/v2/e1"),
+        (None, "https://api.runpod.ai/v2/e1"),
+    ],
+)
+def test_jobs_are_sent_to_runpods_own_host_whatever_an_answer_said(
+    told: str | None, used: str, private_home: Path
+) -> None:
+    environ = {"XDG_STATE_HOME": str(private_home / "s"), "XDG_CACHE_HOME": str(private_home / "c")}
+    environ |= {"XDG_CONFIG_HOME": str(private_home / "g"), "RUNPOD_API_KEY": "rpa_test"}
+    context = Context(Console(Options()), environ=environ)
+    remember(context.state, replace(ONE, run_url=told))
+    assert context.queue_link(as_machine(ONE)).options.jobs_url == used

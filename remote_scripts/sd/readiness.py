@@ -34,6 +34,12 @@ def ready(limit_s: float | None = None) -> tuple[Webui, float]:
         spent = time.monotonic() - began
         if reason is None:
             return webui, spent
+        if not _may_come():
+            raise Failure(
+                "unsupported",
+                f"this machine has no WebUI: nothing at {webui.address}, nothing in {_root()}",
+                "deploy sd with its own image, or set GPUCTL_SD_WEBUI_URL to one that runs",
+            )
         if spent >= limit_s:
             raise _never(webui, limit_s, reason)
         if spent >= told:
@@ -68,6 +74,16 @@ def _answers(webui: Webui) -> str | None:
             raise named(refused) from refused
         return refused.text
     return None
+
+
+def _root() -> Path:
+    return Path(os.environ.get("WEBUI_ROOT") or "/opt/webui")
+
+
+def _may_come() -> bool:
+    """Whether waiting makes sense: one is installed here, or somebody said where one is."""
+    named = bool(os.environ.get("GPUCTL_SD_WEBUI_URL"))
+    return named or is_simulated() or _root().is_dir()
 
 
 def _never(webui: Webui, limit_s: float, reason: str) -> Failure:

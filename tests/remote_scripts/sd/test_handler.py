@@ -371,6 +371,16 @@ def test_a_webui_that_never_answers_ends_the_job_at_its_deadline(
     assert any(event.get("stage") == "webui" for event in refused.events)
 
 
+def test_a_machine_without_a_webui_says_so_at_once(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GPUCTL_SD_WEBUI_URL")
+    monkeypatch.setenv("WEBUI_ROOT", str(tmp_path / "nothing"))
+    refused = driver.paint().failure
+    assert refused["code"] == "unsupported"
+    assert "this machine has no WebUI" in refused["message"]
+
+
 def test_a_webui_with_a_password_is_let_in_with_it_alone(
     against: Callable[[StandIn], Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:

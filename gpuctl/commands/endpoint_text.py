@@ -86,6 +86,10 @@ def plan_text(plan: EndpointPlan) -> str:
     if order.workers_min:
         usd_h = order.workers_min * plan.choice.dearest_usd_h
         rows.append(f"  always on, with work or without: up to {money(usd_h, 2)}/h")
+    if not order.volume_ids:
+        rows.append(
+            "  no network volume: every new worker fetches its models again; keep them with --volume"
+        )
     if order.secrets:
         rows.append(f"  secrets in its environment: {', '.join(sorted(order.secrets))}")
     return "\n".join(rows)

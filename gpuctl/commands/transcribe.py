@@ -71,11 +71,7 @@ def transcribe(
     settings = context.settings
     from gpuctl.commands import transcribe_run as run  # noqa: PLC0415  not for --help
 
-    sources = (bool(files), mic, stdin)
-    if sum(sources) != 1:
-        raise UsageError("one of FILE…, --mic or --stdin", hint="gpuctl transcribe talk.mp4")
-    if raw and not stdin:
-        raise UsageError("--raw says what --stdin brings")
+    _check_source(bool(files), mic, stdin, raw)
     wish = run.Wish(
         files=tuple(files or ()),
         is_mic=mic,
@@ -99,6 +95,13 @@ def transcribe(
         has_chosen_model=model is not None,
     )
     run.run(context, wish)
+
+
+def _check_source(has_files: bool, mic: bool, stdin: bool, raw: bool) -> None:
+    if has_files + mic + stdin != 1:
+        raise UsageError("one of FILE…, --mic or --stdin", hint="gpuctl transcribe talk.mp4")
+    if raw and not stdin:
+        raise UsageError("--raw says what --stdin brings")
 
 
 def _format(asked: str | None, out: str | None, default: str) -> str:

@@ -88,7 +88,7 @@ def plan_text(plan: EndpointPlan) -> str:
         rows.append(f"  always on, with work or without: up to {money(usd_h, 2)}/h")
     if not order.volume_ids:
         rows.append(
-            "  no network volume: every new worker fetches its models again; keep them with --volume"
+            "  no network volume: each new worker fetches its models again; keep them with --volume"
         )
     if order.secrets:
         rows.append(f"  secrets in its environment: {', '.join(sorted(order.secrets))}")

@@ -26,8 +26,10 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Place(Protocol):
     """Where a transcription service is. `machine` None = somebody else's, of unknown price."""
 
-    name: str
-    machine: Machine | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def machine(self) -> Machine | None: ...
 
     def dial(self, options: Options, ready_limit_s: float) -> LiveConnection:
         """Raises ConnectionFailed, ServerFull, CredentialsError, JobFailed."""

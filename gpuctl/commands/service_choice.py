@@ -55,6 +55,6 @@ def _proxied(context: Context, machine: Machine) -> Place:
             "the proxy is open to all, so the service listens to it only with a token",
             hint="gpuctl config set whisper.token, deploy again; or without --proxy, through ssh",
         )
-    place = whisper_places.of_url(whisper.socket_url(machine.id), token)
-    place.machine, place.name = machine, machine.name
-    return place
+    found = whisper_places.of_url(whisper.socket_url(machine.id), token)
+    found.machine, found.name = machine, machine.name
+    return found

@@ -23,7 +23,8 @@ class Holding:
     `kind` is pod, endpoint, volume, instance or disk. `usd_h` is what it bills now, storage
     included; None when its price is not known here. `is_running`: more than storage is billed.
     `tag` is what its provider says of its origin beyond the name (an EC2 tag), `detail` words for
-    people, `attached_to` the machines that mount it.
+    people, `attached_to` the machines that mount it; `ends_with_them`: storage that is deleted with
+    the last of those.
     """
 
     provider: str
@@ -39,6 +40,7 @@ class Holding:
     created_at: str | None = None
     tag: str | None = None
     attached_to: tuple[str, ...] = ()
+    ends_with_them: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def _instance(instance: Json, region: str) -> Holding:
 
 
 def _disk(disk: Json, region: str) -> Holding:
+    uses = disk.get("Attachments") or ()
     tier, size_gb, tags = str(disk.get("VolumeType")), int(disk.get("Size") or 0), _tags(disk)
     price = DISK_USD_GB_MONTH.get(tier)
     return Holding(
@@ -81,7 +82,8 @@ def _disk(disk: Json, region: str) -> Holding:
         is_running=False,
         place=region,
         tag=_mark(tags),
-        attached_to=tuple(str(use["InstanceId"]) for use in disk.get("Attachments", ())),
+        attached_to=tuple(str(use["InstanceId"]) for use in uses),
+        ends_with_them=bool(uses) and all(use.get("DeleteOnTermination") for use in uses),
     )
 
 

@@ -26,7 +26,8 @@ def logout(shell: Shell, registry: str | None) -> None:
 
 
 def pull(shell: Shell, image: str, on_line: Callable[[str], object]) -> None:
-    """Raises NotFound for an image that the registry does not show, GpuctlError."""
+    """Raises NotFound for an image that the registry does not show, CredentialsError,
+    GpuctlError."""
     with closing(shell.start(["docker", "pull", image])) as process:
         for line in process.lines():
             on_line(line)
@@ -35,7 +36,7 @@ def pull(shell: Shell, image: str, on_line: Callable[[str], object]) -> None:
     if code == LOST:
         raise ConnectionFailed("the connection was lost while the image was being pulled")
     if code != 0:
-        raise _pull_error(image, said.splitlines()[-1] if said else f"exit code {code}")
+        raise _pull_error(image, _reason(said) or f"exit code {code}")
 
 
 def is_there(shell: Shell, image: str) -> bool:
@@ -87,6 +88,8 @@ def remove(shell: Shell, name: str) -> None:
 
 
 def _pull_error(image: str, said: str) -> GpuctlError:
+    if any(word in said for word in ("no basic auth", "unauthorized")):
+        return CredentialsError(f"{image} cannot be pulled: {said}", hint="dockerhub.token")
     if any(word in said for word in ("not found", "manifest unknown", "denied", "does not exist")):
         return NotFound(
             f"{image} cannot be pulled: {said}", hint="gpuctl push, or set dockerhub.token"
@@ -101,5 +104,11 @@ def _code(done: Completed) -> int:
 
 
 def _last(done: Completed) -> str:
-    lines = (done.stderr or done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.exit_code}"
+    return _reason(done.stderr or done.stdout) or f"exit code {done.exit_code}"
+
+
+def _reason(said: str) -> str:
+    """The line that says why: docker may put advice behind it, and warnings before it."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or [""])[-1]

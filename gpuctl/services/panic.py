@@ -77,7 +77,8 @@ def end_all(means: Means, things: Sequence[Holding], storage: Sequence[Holding])
     ]
     gone = {each.holding.id for each in ended if not each.error}
     gone |= {each.holding.name for each in ended if not each.error}
-    return Outcome(tuple(ended), tuple(_let_go(each, gone) for each in storage))
+    left = [each for each in storage if not (each.ends_with_them and set(each.attached_to) <= gone)]
+    return Outcome(tuple(ended), tuple(_let_go(each, gone) for each in left))
 
 
 def _let_go(storage: Holding, gone: set[str]) -> Holding:

@@ -180,9 +180,9 @@ class Rehearsal:
         image = self._order.image
         with self.result.phases.phase("pull") as phase:
             if self._order.is_pulled or not containers.is_there(shell, image):
-                self._log_in(shell)
-                lines: list[str] = []
-                containers.pull(shell, image, lambda line: self._tell(image, lines, line))
+                with self._logged_in(shell):
+                    lines: list[str] = []
+                    containers.pull(shell, image, lambda line: self._tell(image, lines, line))
             self.result.digest = containers.digest(shell, image)
             phase.detail = f"{image.partition('@')[0]} {self.result.digest[:19]}"
         if self._order.digest not in (None, self.result.digest):
@@ -191,14 +191,19 @@ class Rehearsal:
                 hint="gpuctl ec2 validate --pull",
             )
 
-    def _log_in(self, shell: Shell) -> None:
+    @contextmanager
+    def _logged_in(self, shell: Shell) -> Iterator[None]:
+        """As the configured account, while the image is pulled and no longer."""
         if self._order.login is None:
+            yield
             return
-        registry = references.parsed(self._order.image).registry
-        user, token = self._order.login
-        containers.login(
-            shell, user, token, None if registry == references.DOCKER_HUB else registry
-        )
+        name = references.parsed(self._order.image).registry
+        registry = None if name == references.DOCKER_HUB else name
+        containers.login(shell, *self._order.login, registry)
+        try:
+            yield
+        finally:
+            containers.logout(shell, registry)
 
     def _tell(self, image: str, lines: list[str], line: str) -> None:
         lines.append(line)

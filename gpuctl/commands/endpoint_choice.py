@@ -8,8 +8,15 @@ from dataclasses import replace
 from gpuctl.commands.machine_choice import need
 from gpuctl.context import Context
 from gpuctl.errors import CredentialsError
-from gpuctl.models import Endpoint, Machine, Secret
-from gpuctl.services import endpoint_making, endpoint_memory, endpoint_orders, queue_link
+from gpuctl.models import Endpoint, Machine, Need, Secret
+from gpuctl.services import (
+    endpoint_making,
+    endpoint_memory,
+    endpoint_orders,
+    image_needs,
+    image_refs,
+    queue_link,
+)
 from gpuctl.services.endpoint_orders import EndpointPlan, EndpointWishes
 
 
@@ -30,11 +37,22 @@ def plan(context: Context, workload: str, wishes: EndpointWishes) -> EndpointPla
     return endpoint_orders.plan(
         context.settings,
         workload,
-        need(context, workload),
+        _need(context, workload, wishes.image),
         with_bucket(context, replace(wishes, data_centers=places)),
         context.endpoints().cards(),
         secrets(context),
     )
+
+
+def _need(context: Context, workload: str, image: str | None) -> Need:
+    """With the image of the workers: never the default of a machine, to which our scripts are
+    sent, because a worker's image has to have them."""
+    settings = context.settings
+    named = replace(
+        need(context, workload),
+        image=image or image_refs.reference(settings, workload, "full"),
+    )
+    return image_needs.as_pushed(settings, context.state, workload, named)
 
 
 def with_bucket(context: Context, wishes: EndpointWishes) -> EndpointWishes:
@@ -50,10 +68,18 @@ def secrets(context: Context) -> Mapping[str, Secret]:
 
 
 def make(context: Context, wanted: EndpointPlan) -> Endpoint:
-    session = context.endpoint_session()
+    session, order = context.endpoint_session(), wanted.order
     endpoint_making.reconcile(session)
-    context.console.step(f"making endpoint {wanted.order.name}")
-    return endpoint_making.create(session, wanted.order)
+    image_needs.must_be_there(
+        context.settings,
+        context.state,
+        order.workload,
+        order.need.image,
+        context.registries,
+        context.console,
+    )
+    context.console.step(f"making endpoint {order.name}")
+    return endpoint_making.create(session, order)
 
 
 def made_for_the_simulator(context: Context, workload: str) -> Machine:

@@ -14,7 +14,7 @@ from gpuctl.providers.runpod_endpoints import (
     EndpointOrder,
     RunpodEndpoints,
 )
-from gpuctl.services import durations, image_refs, orders
+from gpuctl.services import durations, orders
 from gpuctl.services.creating import new_name
 
 LONGEST_IDLE_S = 3600
@@ -70,12 +70,12 @@ def plan(
     cards: Sequence[Card],
     secrets: Mapping[str, Secret],
 ) -> EndpointPlan:
-    """Flags over configuration. Raises UsageError, NoCapacity, BudgetRefused."""
+    """Flags over configuration; `need.image` is the workers'. Raises UsageError, NoCapacity,
+    BudgetRefused."""
     limit = asked.max_price_usd_h
     limit = settings.number("endpoint.max_price_usd_h") if limit is None else limit
     need = replace(
         need,
-        image=asked.image or need.image or image_refs.reference(settings, workload, "full"),
         vram_gb=need.vram_gb if asked.min_vram_gb is None else asked.min_vram_gb,
     )
     choice = choose(cards, vram_gb=need.vram_gb, max_price_usd_h=limit, gpus=asked.gpus)

@@ -108,6 +108,7 @@ def test_the_plan_names_cards_prices_and_the_whole_request_and_makes_nothing(
     assert "NVIDIA GeForce RTX 5090" not in [card["id"] for card in data["cards"]]
     assert body["timeout"] == 600_000
     assert body["env"]["GPUCTL_WORKLOAD"] == "flux"
+    assert "/gpuctl-flux:" in body["image"], "a worker's image has our scripts in it"
     assert data["always_on_usd_h"] > 0
     assert data["body"]["name"] not in person.simulates("endpoint", "list").stdout
     dear = person.simulates("endpoint", "create", "flux", "--max-price", "0.1")

@@ -147,4 +147,5 @@ def _state_what_stands(built: Built) -> None:
         if isinstance(value, int | float):
             built.facts[name] = value
     built.facts.setdefault("fps", workflow.map.get("fps", FPS))
-    built.facts["models"] = sorted({file for _, _, file in workflow.files()})
+    files = sorted({file for _, _, file in workflow.files()})
+    built.facts["model"] = {"name": workflow.map.get("title") or workflow.name, "files": files}

@@ -31,12 +31,12 @@ if [ "${1:-}" = check ]; then
 header = \"Authorization: Bearer $token\""
 fi
 
+export GPUCTL_WORKSPACE=${GPUCTL_WORKSPACE:-/workspace}
+mkdir -p "$GPUCTL_WORKSPACE/run"
 # Pods have their volume at /workspace, endpoints at /runpod-volume: one name for both.
 if [ -z "${MODEL_VOLUME:-}" ] && [ ! -e /runpod-volume ] && [ -d /workspace ]; then
     ln -s /workspace /runpod-volume
 fi
-export GPUCTL_WORKSPACE=${GPUCTL_WORKSPACE:-/workspace}
-mkdir -p "$GPUCTL_WORKSPACE/run"
 starting=$GPUCTL_WORKSPACE/run/video.starting
 failed=$GPUCTL_WORKSPACE/run/video.failed
 log=$GPUCTL_WORKSPACE/run/comfyui.log

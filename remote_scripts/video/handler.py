@@ -115,7 +115,10 @@ def _upload(
         for parameter, picture in (("image", start), ("end_image", end)):
             if picture is not None:
                 report.progress("upload", 0, 1)
-                built.workflow.put(parameter, comfy.upload(picture.name, picture.content))
+                name = comfy.upload(picture.name, picture.content)
+                if not built.workflow.put(parameter, name):
+                    what = parameter.replace("_", " ")
+                    report.log(f"{built.workflow.name} has no place for the {what}", "warning")
     except Unreachable as error:
         raise comfy_client.unreachable(comfy.where, error) from error
 

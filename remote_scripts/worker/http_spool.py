@@ -104,10 +104,19 @@ class Spool:
                 if is_final([pushed]):
                     return
 
+    def _scripts(self) -> str:
+        """Those that the daemon runs from, whoever started it: with others it would first finish
+        its whole queue and retire, and a request would wait for that."""
+        path = Path(self.layout.beside_socket(self.workload, "json"))
+        try:
+            return str(json.loads(path.read_bytes())["scripts"])
+        except (OSError, ValueError, KeyError):
+            return SCRIPTS
+
     def _attached(self, job_id: str, seq: int) -> tuple[Any, bytes]:
         while True:
             link = connect_or_start(self.layout, self.workload)
-            question = {"op": "attach", "id": job_id, "seq": seq, "scripts": SCRIPTS}
+            question = {"op": "attach", "id": job_id, "seq": seq, "scripts": self._scripts()}
             answer, rest = ask(link, question)
             if answer.get("ok") or answer.get("error"):
                 return link, rest
@@ -118,7 +127,7 @@ class Spool:
         """The answer of a daemon that stays; one that retires is waited out."""
         while True:
             with connect_or_start(self.layout, self.workload) as link:
-                answer, _ = ask(link, {**question, "scripts": SCRIPTS, "seq": 0})
+                answer, _ = ask(link, {**question, "scripts": self._scripts(), "seq": 0})
             if "error" in answer:
                 raise Failure(answer["error"]["code"], answer["error"]["message"])
             if answer and not answer.get("retiring"):

@@ -36,7 +36,7 @@ def test_a_still_becomes_a_film_of_just_the_size_frames_and_rate(
     metrics = done.fields["metrics"]
     assert metrics["preset"] == "fast"
     assert metrics["seed"] == 7
-    assert any("lightx2v" in name for name in metrics["models"])
+    assert any("lightx2v" in name for name in metrics["model"]["files"])
 
 
 def test_it_begins_with_the_still_and_ends_with_the_end_image(

@@ -48,6 +48,7 @@ def import_moto() -> Any:
 
 def patch(house: House, folder: Path) -> None:
     """Once in a process, before the first request."""
+    from moto.ec2.models.elastic_block_store import VolumeAttachment  # noqa: PLC0415
     from moto.ec2.models.instances import InstanceBackend  # noqa: PLC0415  see import_moto
     from moto.ec2.responses.general import General  # noqa: PLC0415
     from moto.servicequotas.models import ServiceQuotasBackend  # noqa: PLC0415
@@ -62,6 +63,8 @@ def patch(house: House, folder: Path) -> None:
     quotas.get_service_quota = _quota(quotas.get_service_quota, folder)
     systems: Any = SimpleSystemManagerBackend
     systems.get_parameter = _parameter(systems.get_parameter)
+    attachment: Any = VolumeAttachment
+    attachment.delete_on_termination = property(_ends_with_its_instance)
     general: Any = General
     general.get_console_output = _console(house)
 
@@ -163,6 +166,12 @@ def _parameter(real: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return get_parameter
+
+
+def _ends_with_its_instance(attachment: Any) -> bool:
+    """describe-volumes tells it on AWS; moto keeps it with the instance alone."""
+    device = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(device and device.delete_on_termination)
 
 
 def _console(house: House) -> Callable[..., Any]:

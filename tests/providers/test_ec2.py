@@ -14,6 +14,7 @@ from gpuctl.clients.aws_wire import QuotaRefused
 from gpuctl.errors import ApiError, NoCapacity, NotFound, UsageError
 from gpuctl.models import Json, MachineRequest
 from gpuctl.providers.ec2 import Ec2Provider, region_of
+from gpuctl.providers.ec2_account import Ec2Account
 from gpuctl.providers.ec2_order import Launch
 from gpuctl.services import ec2_preparing
 from gpuctl.services.ec2_preparing import GROUP_TAG, Wishes
@@ -89,6 +90,8 @@ def test_an_instance_cannot_outlive_its_end_and_takes_its_encrypted_disk_along(
     assert mapping["Ebs"]["DeleteOnTermination"] is True
     (disk,) = [d for d in aws.api().disks() if d["VolumeId"] == mapping["Ebs"]["VolumeId"]]
     assert (disk["Encrypted"], disk["VolumeType"], disk["Size"]) == (True, "gp3", 60)
+    held = {h.kind: h for h in Ec2Account(aws.api()).holdings() if h.tag}
+    assert held["disk"].ends_with_them, "panic does not count it as storage that stays"
     tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
     assert tags["gpuctl:name"] == tags["Name"] == order.name
     assert tags["gpuctl:workload"] == "whisper"

@@ -17,6 +17,7 @@ from gpuctl.commands.target_choice import configured_target
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, NotFound
 from gpuctl.models import JobRecord, Machine
+from gpuctl.services import endpoint_memory
 from gpuctl.services.delivery import Delivered
 from gpuctl.services.jobs import cost_usd
 from gpuctl.workloads import WORKLOADS
@@ -136,6 +137,10 @@ def _attached(context: Context, record: JobRecord) -> Delivered:
 
 
 def _machine_of(context: Context, record: JobRecord) -> Machine:
+    told = record.context.get("machine")
+    if isinstance(told, dict) and told.get("provider") == "runpod-endpoint":
+        # Also of an endpoint that is gone: what was finished there is kept on this computer.
+        return endpoint_memory.stand_in(record.machine_id, str(told.get("name")))
     machine = context.state.machine(record.machine_id) or configured_target(
         context, record.workload, record.target
     )

@@ -68,6 +68,11 @@ def as_machine(endpoint: Endpoint) -> Machine:
     )
 
 
+def stand_in(endpoint_id: str, name: str) -> Machine:
+    """For an endpoint of which only this is left to know."""
+    return Machine(id=endpoint_id, name=name, provider=NAME, status="UNKNOWN")
+
+
 def none_called(text: str, endpoints: Sequence[Endpoint]) -> NotFound:
     from difflib import get_close_matches  # noqa: PLC0415  only on the way out
 

@@ -210,6 +210,11 @@ def test_panic_ends_the_endpoints_too_and_reads_that_they_are_gone(
     (ended,) = [each for each in outcome["ended"] if each["id"] == served]
     assert ended["proof"] == "a later list no longer has it"
     assert person.simulates("endpoint", "list").data["endpoints"] == []
+    # What was finished there can still be had: it was saved before it was shown.
+    done = [row for row in person.simulates("jobs", "list").data["jobs"] if row["files"]]
+    again = person.simulates("jobs", "fetch", done[0]["job"], "--out", "later/")
+    assert again.code == 0, again.stderr
+    assert list((person.folder / "later").glob("*.png"))
 
 
 def _free_port() -> int:

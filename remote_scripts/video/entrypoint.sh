@@ -117,7 +117,7 @@ wait_for_comfyui() {
 }
 
 keep_fresh='' loop=''
-(while sleep 5; do if [ -f "$starting" ]; then touch "$starting"; else break; fi; done) &
+(while sleep 5; do if [ -f "$starting" ]; then touch -c "$starting"; else break; fi; done) &
 keep_fresh=$!
 note "starting"
 if [ -n "${PUBLIC_KEY:-}" ] && [ -z "${RUNPOD_WEBHOOK_GET_JOB:-}" ]; then admit; fi
@@ -129,9 +129,11 @@ case $host in
     ;;
 esac
 wait_for_comfyui
-rm -f "$starting"
-kill "$keep_fresh" 2>/dev/null || true
+# The service itself takes the note away when it listens: until then nobody starts another.
 front=service
-if [ -n "${RUNPOD_WEBHOOK_GET_JOB:-}" ]; then front=serverless; fi
+if [ -n "${RUNPOD_WEBHOOK_GET_JOB:-}" ]; then
+    front=serverless
+    rm -f "$starting"
+fi
 say "ComfyUI answers; the front is $front"
 exec python3 -B "$scripts/run.py" "$front" video

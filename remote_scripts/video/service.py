@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from video import handler, sim_launch
+from video import handler, sim_launch, starting
 from worker import ports
 from worker.bootstrap import Bootstrap, BootstrapFailed
 from worker.http_guard import is_loopback
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"cannot listen on {given.host}:{given.port}: {error.strerror}", file=sys.stderr)
         return 1
+    starting.is_over(Path(layout.root))
     if sim_launch.is_wanted():
         threading.Thread(target=_start_simulated, args=(layout,), daemon=True).start()
     _serve(layout, token, listener)

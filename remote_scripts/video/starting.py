@@ -20,6 +20,12 @@ def stage(workspace: Path) -> str | None:
     return (said or "starting") if age_s < FRESH_S else None
 
 
+def is_over(workspace: Path) -> None:
+    """Takes the notes away: the service listens."""
+    for name in ("video.starting", "video.failed"):
+        (workspace / "run" / name).unlink(missing_ok=True)
+
+
 def failure(workspace: Path) -> str | None:
     """Why the last start ended; None when it did not."""
     try:

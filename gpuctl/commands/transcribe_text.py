@@ -17,6 +17,7 @@ from gpuctl.services.waiting import Clock
 # Of the words that are there already, as much as a person needs to find the place.
 LINES_SHOWN = 6
 WIDTH = 78
+REDRAW_S = 0.25
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class Display:
     _open: Json | None = None
     _began: float = 0.0
     _told_s: float = -1.0
+    _drawn_words: object = None
+    _drawn_at: float = 0.0
 
     def show(self, update: Update) -> None:
         self._began = self._began or self.clock.now()
@@ -39,7 +42,7 @@ class Display:
         if self.console.is_json:
             self._emit(update)
         elif self.console.is_watched:
-            self.console.redraw(self._drawn(update))
+            self._redraw(update)
         elif int(update.heard_s) != int(self._told_s):
             self._told_s = update.heard_s
             heard_s = round(min(update.heard_s, self.duration_s or update.heard_s), 1)
@@ -48,6 +51,14 @@ class Display:
 
     def close(self) -> None:
         self.console.close()
+
+    def _redraw(self, update: Update) -> None:
+        """Servers repeat themselves many times a second: only what is new is drawn at once."""
+        now, words = self.clock.now(), (len(self._words), tuple(one.text for one in update.open))
+        if words == self._drawn_words and now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_words, self._drawn_at = words, now
+        self.console.redraw(self._drawn(update))
 
     def _emit(self, update: Update) -> None:
         """One line for each segment that is final, and for each new guess at the open end."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpuctl import resources
 from gpuctl.clients.whisper_rest import Get
-from gpuctl.errors import ConnectionFailed, GpuctlError, ValidationFailed
+from gpuctl.errors import ConnectionFailed, GpuctlError, NotFound, ValidationFailed
 from gpuctl.models import Json, Report
 from gpuctl.services.tapes import Tape
 from gpuctl.services.transcribing import Dial, Transcriber
@@ -24,6 +24,8 @@ from gpuctl.services.waiting import Clock, wait_for
 
 SIMULATED = "sim"
 READY_POLL_S = 3.0
+# A service that is being restarted by its container comes back sooner.
+ABSENT_LIMIT_S = 60.0
 # Above this the words are not those that were said. Small models err on a synthetic voice.
 MOST_WORD_ERROR = 0.35
 
@@ -108,25 +110,40 @@ def status(get: Get, clock: Clock) -> Check:
 def until_ready(get: Get, clock: Clock, *, limit_s: float, report: Report) -> Check:
     """Asks until it takes a client: the first start downloads the model.
 
-    Raises TimedOut, ValidationFailed when the service says that it has failed.
+    Raises TimedOut, ValidationFailed when the service says that it has failed, NotFound when
+    nothing of it is there for a while: it listens for such questions from its first second on.
     """
+    last_seen = clock.now()
 
     def look() -> Check | None:
+        nonlocal last_seen
         found = ready(get, clock)
         if found.is_ok:
             return found
-        alive = health(get, clock)
-        if alive.body.get("status") == "failed":
-            raise ValidationFailed(
-                f"the transcription service failed: {alive.body.get('error')}",
-                hint="gpuctl logs shows the whole story",
+        if found.body:
+            last_seen = clock.now()
+        elif clock.now() - last_seen > ABSENT_LIMIT_S:
+            raise NotFound(
+                f"no transcription service answers: {found.detail}",
+                hint="gpuctl logs shows why it ended; gpuctl restart begins anew",
             )
-        report.step(f"waiting for the transcription service ({found.detail})")
+        _refuse_failed(get, clock)
+        detail = found.detail if found.body else "it does not answer yet"
+        report.step(f"waiting for the transcription service: {detail}")
         return None
 
     return wait_for(
         look, timeout_s=limit_s, every_s=READY_POLL_S, clock=clock, what="the service to be ready"
     )
+
+
+def _refuse_failed(get: Get, clock: Clock) -> None:
+    alive = health(get, clock)
+    if alive.body.get("status") == "failed":
+        raise ValidationFailed(
+            f"the transcription service failed: {alive.body.get('error')}",
+            hint="gpuctl logs shows the whole story",
+        )
 
 
 def sample() -> Sample:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the container starts with, under tini: looks at the GPU, opens ssh for gpuctl, fetches the
-# model onto the volume, then becomes the service. Every line it prints is one JSON object.
+# What the container starts with, under tini: looks at the GPU, opens ssh for gpuctl, makes room for
+# the model on the volume, then becomes the service. Every line it prints is one JSON object.
 set -eu
 
 GPUCTL_WORKSPACE=${GPUCTL_WORKSPACE:-/workspace}
@@ -48,9 +48,6 @@ if $is_root && id "$user" >/dev/null 2>&1; then
     chown -R "$user:" "$WHISPER_CACHE"
 fi
 
-say info "fetching the model ${WHISPER_MODEL:-small} into $WHISPER_CACHE"
-if ! (as_user python3 -B "$scripts/run.py" service whisper fetch); then
-    say error "without its model the service cannot start"
-    exit 1
-fi
+# It fetches the model first, and tells on its health port that it is at it.
+say info "the model ${WHISPER_MODEL:-small} is kept in $WHISPER_CACHE"
 as_user python3 -B "$scripts/run.py" service whisper

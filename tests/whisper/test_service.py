@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuctl.errors import ConnectionFailed, TimedOut, ValidationFailed
+from gpuctl.errors import ConnectionFailed, NotFound, TimedOut, ValidationFailed
 from gpuctl.models import Json
 from gpuctl.services import whisper_checks
 from gpuctl.services.waiting import SystemClock
@@ -134,12 +134,25 @@ def test_a_service_that_failed_is_not_waited_for() -> None:
         whisper_checks.until_ready(get, JumpingClock(), limit_s=60, report=Recorder())
 
 
-def test_a_service_that_never_comes_is_given_up() -> None:
+def test_a_service_that_is_not_there_is_given_up_early() -> None:
     def get(path: str) -> tuple[int, Json]:
         raise ConnectionFailed(f"{path}: nobody")
 
+    clock = JumpingClock(0.0)
+    with pytest.raises(NotFound, match="nobody"):
+        whisper_checks.until_ready(get, clock, limit_s=1800, report=Recorder())
+    assert clock.now() < 80
+
+
+def test_a_service_that_goes_on_loading_is_waited_for_to_the_limit() -> None:
+    def get(path: str) -> tuple[int, Json]:
+        loading = {"detail": "downloading the model", "ready": False}
+        return (200, {"status": "ok"}) if path == "/health" else (503, loading)
+
+    clock = JumpingClock(0.0)
     with pytest.raises(TimedOut):
-        whisper_checks.until_ready(get, JumpingClock(), limit_s=60, report=Recorder())
+        whisper_checks.until_ready(get, clock, limit_s=1800, report=Recorder())
+    assert clock.now() >= 1800
 
 
 def test_what_is_heard_wrong_is_refused_with_both_texts(simulated: Service) -> None:
@@ -185,7 +198,7 @@ def test_the_images_entrypoint_says_only_json_and_becomes_the_service(tmp_path: 
         assert process.wait(10) == 0
     said = [json.loads(line) for line in service.said().splitlines()]
     assert 'Tesla "T4"' in said[0]["message"]
-    assert any("fetching the model small" in line["message"] for line in said)
+    assert any("the model small is kept in" in line["message"] for line in said)
     assert said[-1]["message"].startswith("asked to end")
 
 

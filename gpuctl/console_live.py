@@ -81,16 +81,19 @@ class LiveText:
             file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False
         )
         self._live: Live | None = None
+        self._shown = Text()
 
     def show(self, text: str) -> None:
         """`text` may carry ANSI styles."""
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
             self._live.start()
-        shown = Text.from_ansi(text)
-        self._live.update(shown, refresh=True)
+        self._shown = Text.from_ansi(text)
+        # The cursor waits on a line of its own: the ^C that a terminal shows would move a full one.
+        self._live.update(self._shown + "\n", refresh=True)
 
     def stop(self) -> None:
         if self._live is not None:
+            self._live.update(self._shown)
             self._live.stop()
         self._live = None

@@ -253,5 +253,7 @@ def tunnel(
                 on_open=show,
             )
     except KeyboardInterrupt:
+        if context.console.is_watched:
+            context.console.note("")  # ends the line in which the terminal shows ^C
         context.console.result({"machine": found.name, "ended": "interrupted"}, ok=False)
         raise PassedThrough(130) from None

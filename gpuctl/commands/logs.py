@@ -63,6 +63,8 @@ def logs(
     try:
         shown = _show(context, lines)
     except KeyboardInterrupt:
+        if context.console.is_watched:
+            context.console.note("")  # ends the line in which the terminal shows ^C
         context.console.result({"machine": found.name, "ended": "interrupted"}, ok=False)
         raise PassedThrough(130) from None
     context.console.result({"machine": found.name, "lines": shown, "ended": "gone"})

@@ -90,10 +90,12 @@ def _look(context: Context, only: Machine | None, *, guards: Mapping[str, Guarde
         held[machine_id] = replace(held[machine_id], killers=killers)
     now = context.clock.now()
     rates = {machine.id: machine.price_usd_h for machine in ours}
+    journal = session.state.journal()
     return Look(
         listed=listed,
         held=held,
-        usd=spans.usd_so_far(session.state.journal(), rates, now),
+        usd=spans.usd_so_far(journal, rates, now),
+        stopped_usd_h=spans.stopped_usd_h(journal),
         now=now,
         unresolved=[asdict(intent) for intent in session.state.unresolved()],
     )

@@ -18,17 +18,24 @@ _MAKERS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Instinct ", "AMD ")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The machines at one instant (Unix seconds): leases and USD so far by machine id."""
+    """The machines at one instant (Unix seconds): leases, USD so far, and USD an hour of those that
+    are stopped, by machine id."""
 
     listed: Sequence[Listed]
     held: Mapping[str, Guarded]
     usd: Mapping[str, float]
     now: float
     unresolved: Sequence[Json] = field(default=())
+    stopped_usd_h: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def usd_h(self) -> float:
-        return sum(entry.machine.price_usd_h or 0.0 for entry in self.listed)
+        return sum(self.rate_usd_h(entry.machine) or 0.0 for entry in self.listed)
+
+    def rate_usd_h(self, machine: Machine) -> float | None:
+        """What it is billed an hour: its GPU, or its volume while it is stopped."""
+        stored = self.stopped_usd_h.get(machine.id)
+        return stored if machine.status == "EXITED" and stored else machine.price_usd_h
 
     def doubts(self) -> list[str]:
         """Every killer that cannot be relied on, and budgets nearly spent."""
@@ -44,7 +51,8 @@ def one_data(look: Look, machine: Machine) -> Json:
     """A machine with its lease and cost; one that is not ours has neither."""
     found = look.held.get(machine.id)
     lease = None if found is None else found.as_json(look.now)
-    return {**machine_data(machine), "lease": lease, "usd_so_far": look.usd.get(machine.id)}
+    money_now = {"rate_usd_h": look.rate_usd_h(machine), "usd_so_far": look.usd.get(machine.id)}
+    return {**machine_data(machine), "lease": lease, **money_now}
 
 
 def look_text(look: Look) -> str:
@@ -53,11 +61,11 @@ def look_text(look: Look) -> str:
         return "no machines; nothing is billed by the hour"
     head = ("name", "status", "gpu", "use/mem", "$/h", "so far", "lease", "ssh")
     lines = [table(head, [_row(look, entry) for entry in look.listed])]
-    lines.append(f"{money(look.usd_h, 2)}/h in all")
+    lines.append(f"{money(look.usd_h, 3 if look.usd_h < 0.1 else 2)}/h in all")
     if any(not entry.is_ours for entry in look.listed):
         lines.append("* not made by gpuctl")
     if any(entry.machine.status == "EXITED" for entry in look.listed):
-        lines.append("a stopped machine bills no GPU, but its volume: $0.20 per GB and month")
+        lines.append("a stopped machine is billed for its volume alone: $0.20 per GB and month")
     return "\n".join([*lines, *look.doubts()])
 
 
@@ -80,7 +88,7 @@ def change_line(look: Look, entry: Listed) -> str:
     ssh = f", {machine.address}" if machine.address else ""
     return (
         f"{short_name(machine.name)} is {machine.status}, GPU {use(machine)}, "
-        f"{money(machine.price_usd_h, 2)}/h, {_usd(look, machine)} so far{ssh}"
+        f"{_rate(look, machine)}/h, {_usd(look, machine)} so far{ssh}"
     )
 
 
@@ -100,11 +108,16 @@ def _row(look: Look, entry: Listed) -> tuple[str, ...]:
         machine.status,
         _gpu(machine),
         use(machine),
-        money(machine.price_usd_h, 2),
+        _rate(look, machine),
         _usd(look, machine),
         "—" if found is None else found.words(look.now),
         f"{address.host}:{address.port}" if address else "—",
     )
+
+
+def _rate(look: Look, machine: Machine) -> str:
+    rate = look.rate_usd_h(machine)
+    return money(rate, 3 if machine.status == "EXITED" and rate else 2)
 
 
 def _usd(look: Look, machine: Machine) -> str:

@@ -109,8 +109,9 @@ def _registered(progress: Progress, line: str) -> Finding:
         return ok(ACCOUNT_NAME, f"the account has the key already ({len(known)} in all)")
     consent = progress.wishes.register
     if consent is None and progress.may_ask:
+        kept = f" ({len(known)} there stay)" if known else ""
         consent = progress.questions.yes(
-            f"register the public key with your RunPod account ({len(known)} there stay)?\n"
+            f"register the public key with your RunPod account{kept}?\n"
             "  gpuctl deploy sends it by itself; pods made elsewhere need it.",
             flag="--register-key",
         )

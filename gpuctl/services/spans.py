@@ -62,6 +62,12 @@ def usd_so_far(
     return found
 
 
+def stopped_usd_h(journal: Sequence[Intent]) -> dict[str, float]:
+    """What each pod of ours is billed an hour while it is stopped, by machine id."""
+    pods = [intent for intent in journal if intent.machine_id and intent.provider == "runpod"]
+    return {str(pod.machine_id): _storage(pod.detail, is_stopped=True) for pod in pods}
+
+
 def within(spans: Sequence[Span], began: float, ended: float) -> list[Span]:
     """The parts of the spans between the two times."""
     cut = [

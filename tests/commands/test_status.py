@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -127,6 +128,19 @@ def test_the_cost_so_far_counts_storage_and_stands_still_for_what_is_not_ours() 
     assert 1.0 < found["pod1"] < 1.1
     stopped = spans.usd_so_far([intent], {"pod1": 0.0}, 3600.0)
     assert 0.5 < stopped["pod1"] < 0.6
+
+
+def test_a_stopped_machine_is_shown_with_what_its_volume_costs() -> None:
+    detail = {"offer": {"price_usd_h": 0.5}, "disk_gb": 30, "volume_gb": 80}
+    stopped_usd_h = spans.stopped_usd_h([Intent(NAME, "runpod", "f", 0.0, detail, "created", "p")])
+    assert stopped_usd_h["p"] * 730 == pytest.approx(80 * 0.20)
+    pod = Machine(id="p", name=NAME, provider="runpod", status="EXITED", price_usd_h=0.0)
+    look = Look([Listed(pod, True)], {}, {}, now=0.0, stopped_usd_h=stopped_usd_h)
+    _, row, total, note = look_text(look).splitlines()
+    assert "$0.022" in row
+    assert total == "$0.022/h in all"
+    assert "its volume" in note
+    assert look.rate_usd_h(replace(pod, status="RUNNING", price_usd_h=0.5)) == 0.5
 
 
 @pytest.mark.parametrize(

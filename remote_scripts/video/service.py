@@ -7,8 +7,10 @@ import os
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from video import handler, sim_launch, starting
 from worker import ports
@@ -17,8 +19,12 @@ from worker.http_guard import is_loopback
 from worker.layout import SCRIPTS, Layout
 from worker.report import Failure
 
+if TYPE_CHECKING:
+    import uvicorn
+
 PORT = 8080
 TOKEN = "SERVICE_TOKEN"
+GONE_POLL_S = 5.0
 
 
 def main(argv: list[str]) -> int:
@@ -63,7 +69,16 @@ def _serve(layout: Layout, token: str | None, listener: socket.socket) -> None:
     )
     host, port = listener.getsockname()[:2]
     print(f"video service on {host}:{port}", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_with, args=(Path(layout.root), server), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _end_with(workspace: Path, server: uvicorn.Server) -> None:
+    """A workspace that is gone takes its service with it, as it takes the worker."""
+    while workspace.exists() and not server.should_exit:
+        time.sleep(GONE_POLL_S)
+    server.should_exit = True
 
 
 def _start_simulated(layout: Layout) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gpuctl.services import receipts
 from tests.remote_scripts.video.seed_layout import seed_graph
 from tests.support.comfyui_films import colour_at, need_ffmpeg, probed, still
+from tests.support.comfyui_service import service
 from tests.support.household import Household, household
 
 pytestmark = pytest.mark.ffmpeg
@@ -207,3 +208,20 @@ def test_an_endpoint_makes_films_by_the_same_handler(someone: Household) -> None
     endpoint = someone.simulates("endpoint", "list").data["endpoints"][0]["id"]
     data = films(someone, *SMALL, "--on", endpoint, "--out", "queued.mp4")
     assert probed(Path(data["file"]))["size"] == (128, 160)
+
+
+def test_a_service_that_is_known_by_its_address_wants_its_token(
+    someone: Household, tmp_path: Path
+) -> None:
+    with service(tmp_path / "w", SERVICE_TOKEN="right") as found:
+        argv = ("video", "still.png", *PROMPT, *SMALL, "--on", f"http://127.0.0.1:{found.port}")
+        refused = someone.types("--json", *argv)
+        assert (refused.code, refused.error["code"]) == (4, "credentials")
+        someone.environ["SERVICE_TOKEN"] = "right"
+        try:
+            sent = someone.types("--json", *argv, "--detach", "--out", "address.mp4").data
+            home = someone.types("--json", "jobs", "attach", sent["job"])
+        finally:
+            del someone.environ["SERVICE_TOKEN"]
+    assert probed(Path(home.data["file"]))["frames"] == 9
+    assert "right" not in home.stdout + home.stderr

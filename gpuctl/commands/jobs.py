@@ -15,12 +15,12 @@ from gpuctl.commands.render import money, seconds, table
 from gpuctl.commands.results import job_data
 from gpuctl.commands.target_choice import configured_target
 from gpuctl.context import Context
-from gpuctl.errors import GpuctlError, NotFound
+from gpuctl.errors import GpuctlError, NotFound, UsageError
 from gpuctl.models import JobRecord, Machine
 from gpuctl.services import endpoint_memory
 from gpuctl.services.delivery import Delivered
 from gpuctl.services.jobs import cost_usd
-from gpuctl.workloads import WORKLOADS
+from gpuctl.workloads import WORKLOADS, whisper
 
 app = typer.Typer(help="List, show, attach, cancel and fetch jobs.")
 
@@ -137,6 +137,11 @@ def _attached(context: Context, record: JobRecord) -> Delivered:
 
 
 def _machine_of(context: Context, record: JobRecord) -> Machine:
+    if record.workload == whisper.NAME:
+        raise UsageError(
+            "a transcription is no job of the machine's: it ended with its command",
+            hint=f"gpuctl transcribe {record.input.get('source')}",
+        )
     told = record.context.get("machine")
     if isinstance(told, dict) and told.get("provider") == "runpod-endpoint":
         # Also of an endpoint that is gone: what was finished there is kept on this computer.

@@ -11,7 +11,7 @@ from gpuctl.models import Json
 from gpuctl.services import destinations, receipts
 from gpuctl.services.generating import Order
 from gpuctl.services.inputs import FOLDER
-from gpuctl.workloads import WORKLOADS
+from gpuctl.workloads import WORKLOADS, whisper
 
 if TYPE_CHECKING:
     from gpuctl.config import Settings
@@ -31,6 +31,11 @@ def order(file: Path, out: str | None, settings: Settings, find: Find) -> Order:
         raise UsageError(
             f"{file} was made by '{workload}', which this gpuctl does not know",
             hint="upgrade gpuctl to make it again",
+        )
+    if workload == whisper.NAME:
+        source = (receipt.get("details") or {}).get("source")
+        raise UsageError(
+            "a transcript is made again from its recording", hint=f"gpuctl transcribe {source}"
         )
     prompts = receipt["prompts"]
     told = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -229,6 +231,36 @@ def test_an_address_that_cannot_be_asked_for_can_be_said(aws: MotoAws) -> None:
     with pytest.raises(ApiError) as caught:
         launch_of(aws, replace(WISHES, admitted=None))
     assert "--from" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("body", "address"), [("203.0.113.9\n", "203.0.113.9"), ("<html>busy</html>", None)]
+)
+def test_our_address_is_what_the_world_says_it_is(body: str, address: str | None) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Tests print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        asked = replace(
+            WISHES, admitted=None, address_url=f"http://127.0.0.1:{server.server_address[1]}/"
+        )
+        try:
+            if address is None:
+                with pytest.raises(ApiError, match="does not tell"):
+                    ec2_preparing.admitted_network(asked)
+            else:
+                assert ec2_preparing.admitted_network(asked) == f"{address}/32"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_key_is_imported_once(aws: MotoAws, usual: Launch) -> None:

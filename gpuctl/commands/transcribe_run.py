@@ -55,10 +55,10 @@ class Wish:
 def run(context: Context, wish: Wish) -> None:
     """Raises what keeps all of them from being heard; for one of several the others go on."""
     destination = _destination(context, wish)
-    sounds = [_sound(file) for file in wish.files] or [_live(wish)]
     if context.is_dry_run:
-        _show_plan(context, wish, destination, sounds)
+        _show_plan(context, wish, destination)
         return
+    sounds = [_sound(file) for file in wish.files] or [_live(wish)]
     if destination is not None:
         destinations.check(destination)
         _refuse_to_replace(context, wish, destination, sounds)
@@ -235,19 +235,17 @@ def _stem(sound: Sound) -> str:
     return sound.file.stem if sound.file else sound.name
 
 
-def _show_plan(
-    context: Context, wish: Wish, destination: Destination | None, sounds: list[Sound]
-) -> None:
+def _show_plan(context: Context, wish: Wish, destination: Destination | None) -> None:
     """--dry-run: what would be heard where; nothing is connected."""
     into = str(destination.folder / (destination.name or "")) if destination else "stdout"
+    sources = list(map(str, wish.files)) or ["the microphone" if wish.is_mic else "stdin"]
     data = {
-        "sources": [sound.name for sound in sounds],
+        "sources": sources,
         "options": wish.options.as_json(),
         "format": wish.format,
         "into": into,
         "on": wish.on,
     }
-    names = ", ".join(sound.name for sound in sounds)
     where = wish.on or "the machine that runs whisper"
-    text = f"would transcribe {names} on {where}, as {wish.format} into {into}"
+    text = f"would transcribe {', '.join(sources)} on {where}, as {wish.format} into {into}"
     context.console.result(data, text)

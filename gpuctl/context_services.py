@@ -36,11 +36,12 @@ class ServiceContext:
         def link(self, machine: Machine) -> MachineLink: ...
         def queue_link(self, machine: Machine) -> QueueLink: ...
 
-    def job_link(self, target: Machine) -> MachineLink | QueueLink | ServiceLink:
-        """What jobs travel over: ssh to a machine, HTTP to the service on one, or a queue."""
+    def job_link(self, target: Machine, workload: str) -> MachineLink | QueueLink | ServiceLink:
+        """What jobs of `workload` travel over: HTTP to its service, a queue, or ssh. A machine
+        that was rented for one workload may be asked to do another."""
         if target.provider == "runpod-endpoint":
             return self.queue_link(target)
-        if target.provider == SERVICE or target.workload == "video":
+        if target.provider == SERVICE or workload == "video":
             return self.service_link(target)
         return self.link(target)
 

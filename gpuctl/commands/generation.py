@@ -25,7 +25,8 @@ def generate(context: Context, order: Order, *, on: str | None, detach: bool) ->
     """Raises whatever finding, connecting and following the job raise; nothing that finished on
     the machine is lost by that."""
     destinations.check(order.destination)
-    with context.job_link(usable_target(context, order.workload, on)) as link:
+    target = usable_target(context, order.workload, on)
+    with context.job_link(target, order.workload) as link:
         link.dial(order.workload)
         return send(context, order, link, detach=detach)
 

@@ -80,7 +80,7 @@ def fetch(ctx: typer.Context, job: JobArgument, out: OutOption = None) -> None:
     record = context.state.job(job)
     if out is not None:
         record = _moved(record, out)
-    with context.job_link(_machine_of(context, record)) as link:
+    with context.job_link(_machine_of(context, record), record.workload) as link:
         known = {row.get("id"): row for row in link.runner.jobs(record.workload)}
         there = known.get(record.id)
         if there is None:
@@ -98,7 +98,7 @@ def cancel(ctx: typer.Context, job: JobArgument) -> None:
     """Stop a job on its machine. One that has ended is left as it is."""
     context: Context = ctx.obj
     record = context.state.job(job)
-    with context.job_link(_machine_of(context, record)) as link:
+    with context.job_link(_machine_of(context, record), record.workload) as link:
         was_running = link.runner.cancel(record.workload, record.id)
     text = f"{record.id} is cancelled" if was_running else f"{record.id} had already ended"
     context.console.result({"job": record.id, "cancelled": was_running}, text, changed=was_running)
@@ -132,7 +132,7 @@ def replay(
 def _attached(context: Context, record: JobRecord) -> Delivered:
     if record.status == "fetched" and all(Path(file).exists() for file in record.files):
         return Delivered(record, ())
-    with context.job_link(_machine_of(context, record)) as link:
+    with context.job_link(_machine_of(context, record), record.workload) as link:
         return watch_of(context, record, link).attach()
 
 

@@ -28,7 +28,8 @@ def paint_and_show(context: Context, wish: Wish, *, open_: bool | None) -> None:
     began = context.clock.now()
     pending = _start_enhancement(context, wish, order)
     try:
-        with context.job_link(usable_target(context, flux.NAME, wish.on)) as link:
+        target = usable_target(context, flux.NAME, wish.on)
+        with context.job_link(target, flux.NAME) as link:
             link.dial(flux.NAME)
             from gpuctl.commands import painting, results  # noqa: PLC0415  while it connects
 

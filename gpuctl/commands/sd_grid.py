@@ -61,7 +61,7 @@ def _painted(
     then nothing was lost by stopping."""
     made: dict[Place, JobRecord] = {}
     failures: dict[Place, JobFailed] = {}
-    with context.job_link(usable_target(context, sd.NAME, on)) as link:
+    with context.job_link(usable_target(context, sd.NAME, on), sd.NAME) as link:
         link.dial(sd.NAME)
         for number, (cell, plan) in enumerate(plans, 1):
             context.console.step(f"picture {number} of {len(plans)}")

@@ -12,7 +12,7 @@ from gpuctl.commands.results import show
 from gpuctl.commands.target_choice import usable_target
 from gpuctl.context import Context
 from gpuctl.errors import UsageError
-from gpuctl.models import Json, Machine
+from gpuctl.models import Json
 from gpuctl.services import destinations, video_history, video_joining, video_orders
 from gpuctl.services.delivery import Delivered
 from gpuctl.services.destinations import Destination
@@ -23,9 +23,6 @@ from gpuctl.workloads import video
 if TYPE_CHECKING:
     from gpuctl.services.enhancement import Pending
     from gpuctl.services.generating import Link
-    from gpuctl.services.links import MachineLink
-    from gpuctl.services.queue_link import QueueLink
-    from gpuctl.services.service_link import ServiceLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def make(context: Context, asked: Asked, delivery: Delivery) -> None:
     pending = _rewriting(context, plan, delivery)
     try:
         target = usable_target(context, video.NAME, delivery.on)
-        with _link(context, target) as link:
+        with context.job_link(target, video.NAME) as link:
             link.dial(video.NAME)
             prompt = _read(context, plan, pending)
             delivered = _made(context, plan, link, prompt, detach=delivery.detach)
@@ -66,12 +63,6 @@ def make(context: Context, asked: Asked, delivery: Delivery) -> None:
         if pending is not None:
             pending.cancel()
     show(context, delivered, open_=delivery.open_)
-
-
-def _link(context: Context, target: Machine) -> MachineLink | QueueLink | ServiceLink:
-    """A plain host has no workload of its own: its service is asked all the same."""
-    is_service = target.provider != "runpod-endpoint"
-    return context.service_link(target) if is_service else context.job_link(target)
 
 
 def _made(context: Context, plan: Plan, link: Link, prompt: str, *, detach: bool) -> Delivered:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from gpuctl.services import receipts
+from tests.journeys.conftest import Person
 from tests.remote_scripts.video.seed_layout import seed_graph
+from tests.support.claude_stub import claude_stub, message
 from tests.support.comfyui_films import colour_at, need_ffmpeg, probed, still
 from tests.support.comfyui_service import service
 from tests.support.household import Household, household
@@ -225,3 +227,24 @@ def test_a_service_that_is_known_by_its_address_wants_its_token(
             del someone.environ["SERVICE_TOKEN"]
     assert probed(Path(home.data["file"]))["frames"] == 9
     assert "right" not in home.stdout + home.stderr
+
+
+def test_a_machine_rented_for_video_paints_a_picture_all_the_same(person: Person) -> None:
+    rented = person.simulates("deploy", "video").data["machine"]
+    painted = person.simulates("flux", "a red fox", "--size", "64x64", "--on", rented["name"])
+    assert painted.data["workload"] == "flux"
+    assert Path(painted.data["file"]).is_file()
+
+
+def test_claude_may_rewrite_the_prompt_and_the_receipt_holds_both(someone: Household) -> None:
+    better = "the tide comes in over wet sand, slow and grey, the camera holds still"
+    with claude_stub(message(better)) as stub:
+        someone.environ |= {"ANTHROPIC_API_KEY": "sk-test", "ANTHROPIC_BASE_URL": stub.url}
+        try:
+            data = films(someone, *SMALL, "--enhance", "--out", "better.mp4")
+        finally:
+            del someone.environ["ANTHROPIC_API_KEY"], someone.environ["ANTHROPIC_BASE_URL"]
+    assert data["enhanced"] == better
+    prompts = receipts.read(Path(data["file"]))["prompts"]
+    assert (prompts["user"], prompts["enhanced"]) == ("the tide comes in", better)
+    assert prompts["text_encoder"] == better

@@ -160,6 +160,8 @@ def test_the_proxy_is_used_with_a_token_alone() -> None:
     environ = {"GPUCTL_VIDEO__VIA": "proxy"}
     with pytest.raises(UsageError, match="token"):
         Context(Console(Options()), environ=environ).service_link(pod)
-    told = Context(Console(Options()), environ={**environ, "SERVICE_TOKEN": "t"}).job_link(pod)
+    told = Context(Console(Options()), environ={**environ, "SERVICE_TOKEN": "t"}).job_link(
+        pod, "video"
+    )
     assert isinstance(told, ServiceLink)
     assert video.proxy_url("abc123") == "https://abc123-8080.proxy.runpod.net"

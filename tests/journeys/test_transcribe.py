@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gpuctl.cli import main
 from gpuctl.sim import processes
 from tests.journeys.conftest import Person, until
 from tests.support.whisper_service import WORDS, silence, spelled, write_wav
@@ -196,8 +197,9 @@ def test_deploy_tries_the_service_and_prints_where_it_answers(person: Person) ->
     ids=" ".join,
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_rented(
-    person: Person, argv: tuple[str, ...]
+    private_home: Path, argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_wav(person.folder / "a.wav", spelled(["alpha"]))
-    assert person.simulates("transcribe", *argv).code == 2
-    assert not person.sim_folder.exists()
+    write_wav(private_home / "project/a.wav", spelled(["alpha"]))
+    assert main(["--sim", "--json", "transcribe", *argv]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+    assert list(private_home.rglob("sim.json")) == []

@@ -26,6 +26,7 @@ from tests.support.whisper_service import (
     silence,
     transcribed,
     until,
+    write_wav,
 )
 
 pytestmark = pytest.mark.whisper
@@ -159,12 +160,14 @@ def test_health_ready_and_status_tell_what_it_is(live: Service, tiny_whisper_mod
         assert whisper_checks.status(live.get, clock).body["clients"] == 1
 
 
-def test_a_model_that_hears_other_words_fails_the_check(live: Service) -> None:
-    spoken = whisper_checks.transcription(
-        live.dial, whisper_checks.sample(), SystemClock(), Recorder()
-    )
+def test_a_model_that_hears_other_words_fails_the_check(
+    live: Service, speech: bytes, tmp_path: Path
+) -> None:
+    file = write_wav(tmp_path / "sample.wav", speech)
+    sample = whisper_checks.Sample(file, "Hello there, my dear friend.", simulated="")
+    spoken = whisper_checks.transcription(live.dial, sample, SystemClock(), Recorder())
     assert not spoken.is_ok
-    assert spoken.word_error > 0.9
+    assert spoken.word_error >= 0.8
     assert spoken.transcript.text.startswith(SENTENCE)
 
 

@@ -113,11 +113,15 @@ def _asked(on: str, memory: Memory, provider: Callable[[str], Provider]) -> Mach
 
 
 def none_for(workload: str) -> NotFound:
-    """The error of a command that found no machine to work on."""
+    """The error of a command that found no machine, and no endpoint, to work on."""
+    from gpuctl.workloads import WORKLOADS  # noqa: PLC0415  only on the way out
+
+    module = WORKLOADS[workload]
+    is_queued = module.PLACE == "endpoint"
+    made = f"deploy {workload}" + (" --serverless" if is_queued else "")
     return NotFound(
-        f"there is no machine for {workload} yet",
-        hint=f"gpuctl deploy {workload}   (or try it without an account: "
-        f'gpuctl --sim {workload} "a red fox in snow")',
+        f"there is no {'endpoint' if is_queued else 'machine'} for {workload} yet",
+        hint=f"gpuctl {made}   (or try it without an account: gpuctl --sim {module.EXAMPLE})",
     )
 
 

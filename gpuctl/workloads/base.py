@@ -19,6 +19,8 @@ class Workload(Protocol):
     TITLE: str
     COMMAND: str
     """What the operator types to use it; mostly its name."""
+    EXAMPLE: str
+    """A command line of it, without `gpuctl`, that a newcomer can try in the simulator."""
     PLACE: Place
     FORMATS: Mapping[str, str]
     """What it makes: file suffix → media type."""

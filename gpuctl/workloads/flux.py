@@ -15,6 +15,7 @@ from gpuctl.workloads.flux_models import Model, Tables
 NAME = "flux"
 TITLE = "text to image"
 COMMAND = NAME
+EXAMPLE = 'flux "a red fox in snow"'
 PLACE: base.Place = "machine"
 need = base.need
 

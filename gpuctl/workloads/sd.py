@@ -17,6 +17,7 @@ from gpuctl.workloads.sd_prompt import Lora
 NAME = "sd"
 TITLE = "Stable Diffusion on Automatic1111"
 COMMAND = NAME
+EXAMPLE = 'sd txt2img "a castle"'
 PLACE: base.Place = "endpoint"
 
 FORMATS = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}

@@ -14,6 +14,7 @@ from gpuctl.workloads import base
 NAME = "tts"
 TITLE = "text to speech"
 COMMAND = "tts"
+EXAMPLE = 'tts "Hello." --voice me.wav'
 PLACE: base.Place = "endpoint"
 FORMATS = {"ogg": "audio/ogg", "wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 LANGUAGES = ("auto", "EN", "ZH", "JA", "ES", "AR")

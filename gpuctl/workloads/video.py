@@ -14,6 +14,7 @@ from gpuctl.workloads import base
 NAME = "video"
 TITLE = "image to video"
 COMMAND = "video"
+EXAMPLE = 'video still.png --prompt "the tide comes in"'
 PLACE: base.Place = "service"
 FORMATS = {
     "mp4": "video/mp4",

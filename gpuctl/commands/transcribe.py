@@ -9,7 +9,7 @@ import typer
 
 from gpuctl.commands.options import NoOpenOption, OnOption, OutOption
 from gpuctl.context import Context
-from gpuctl.errors import UsageError
+from gpuctl.errors import NotFound, UsageError
 from gpuctl.workloads import whisper
 
 
@@ -71,7 +71,7 @@ def transcribe(
     settings = context.settings
     from gpuctl.commands import transcribe_run as run  # noqa: PLC0415  not for --help
 
-    _check_source(bool(files), mic, stdin, raw)
+    _check_source(files or [], mic, stdin, raw)
     wish = run.Wish(
         files=tuple(files or ()),
         is_mic=mic,
@@ -97,11 +97,14 @@ def transcribe(
     run.run(context, wish)
 
 
-def _check_source(has_files: bool, mic: bool, stdin: bool, raw: bool) -> None:
-    if has_files + mic + stdin != 1:
+def _check_source(files: list[Path], mic: bool, stdin: bool, raw: bool) -> None:
+    """Raises UsageError, and NotFound where nothing could be transcribed at all."""
+    if bool(files) + mic + stdin != 1:
         raise UsageError("one of FILE…, --mic or --stdin", hint="gpuctl transcribe talk.mp4")
     if raw and not stdin:
         raise UsageError("--raw says what --stdin brings")
+    if files and not any(file.exists() for file in files):
+        raise NotFound(f"there is no file {files[0]}", hint="gpuctl transcribe talk.mp4")
 
 
 def _format(asked: str | None, out: str | None, default: str) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from gpuctl.closing import Closing
 from gpuctl.errors import ConnectionFailed, CredentialsError, JobFailed, NoCapacity
 from gpuctl.models import Json, Secret
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from websockets.sync.client import ClientConnection
 
 RATE = 16000
@@ -113,7 +112,7 @@ class ServerFull(NoCapacity):
 
 
 @dataclass(slots=True)
-class LiveConnection:
+class LiveConnection(Closing):
     """An open connection whose server is ready. Use as a context manager."""
 
     backend: str
@@ -150,17 +149,6 @@ class LiveConnection:
 
     def close(self) -> None:
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def connect(

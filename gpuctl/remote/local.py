@@ -7,9 +7,9 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
+from gpuctl.closing import Closing
 from gpuctl.remote import commands, streams, transfer
 from gpuctl.remote.base import Completed, OnBytes, OnStderr
 
@@ -75,7 +75,7 @@ class LocalProcess:
         self._stderr.close()
 
 
-class LocalShell:
+class LocalShell(Closing):
     """The same four verbs as SshShell, without a wire."""
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
@@ -122,17 +122,6 @@ class LocalShell:
 
     def close(self) -> None:
         return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _read(stream: IO[bytes], limit: int) -> bytes:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from gpuctl.closing import Closing
 from gpuctl.errors import ConnectionFailed, CredentialsError
 from gpuctl.models import Address
 from gpuctl.remote import commands, quoting, transfer, tunnel
@@ -72,7 +72,7 @@ def connect(
     return shell
 
 
-class SshShell:
+class SshShell(Closing):
     """The four verbs over one authenticated connection. Closes with `with`."""
 
     def __init__(
@@ -151,17 +151,6 @@ class SshShell:
         self._silence.stop()
         self.transport.close()
         self._line.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _why_lost(self) -> str:
         return f"the connection to {self._address} was lost: {self._silence.reason}"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
-from typing import Self
 
+from gpuctl.closing import Closing
 from gpuctl.errors import ConnectionFailed
 from gpuctl.models import Machine, Report, Secret
 from gpuctl.remote.base import Runner, Shell
@@ -26,7 +25,7 @@ class WorkerOptions:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
 
 
-class MachineLink:
+class MachineLink(Closing):
     """Opens on first use; one connection at a time."""
 
     def __init__(
@@ -87,17 +86,6 @@ class MachineLink:
         if shell is not None:
             with suppress(ConnectionFailed, OSError):
                 shell.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Dialled:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from gpuctl.closing import Closing
 from gpuctl.errors import ApiError, ConnectionFailed
 from gpuctl.models import Endpoint, Machine, Report, Secret
 from gpuctl.services.endpoint_diagnosis import diagnose
@@ -38,7 +38,7 @@ class QueueOptions:
 
 
 @dataclass(slots=True)
-class QueueLink:
+class QueueLink(Closing):
     """Nothing is opened before use. The runner stays: what it told is told again."""
 
     endpoint: Endpoint
@@ -75,17 +75,6 @@ class QueueLink:
     def close(self) -> None:
         if self._runner is not None:
             self._runner.jobs_api.http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _made(self) -> QueueRunner:
         from gpuctl.clients.downloads import download  # noqa: PLC0415  only where jobs are queued

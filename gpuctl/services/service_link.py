@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from gpuctl.closing import Closing
 from gpuctl.errors import ConnectionFailed, JobFailed, TimedOut
 from gpuctl.models import Machine, Report, Secret
 from gpuctl.remote.base import Runner, Shell
@@ -21,7 +21,7 @@ START_LIMIT_S = 300.0
 POLL_S = 1.0
 
 
-class ServiceLink:
+class ServiceLink(Closing):
     """Opens on first use. `link` None: the service is at `url`, and there is no tunnel.
 
     `limit_s` is how long a machine that still fetches its models is waited for.
@@ -78,17 +78,6 @@ class ServiceLink:
         self._drop()
         if self._link is not None:
             self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self) -> ServiceRunner:
         if self._runner is None:

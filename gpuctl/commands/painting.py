@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuctl.commands import enhancing
 from gpuctl.commands.generation import send
 from gpuctl.context import Context
-from gpuctl.models import Json
 from gpuctl.services.delivery import Delivered
 from gpuctl.services.generating import Order
 from gpuctl.services.pictures import Plan, Wish, read_by_encoders
@@ -32,7 +32,7 @@ def paint(
         # A machine that cannot be reached is said before Claude is waited for.
         link.open()
     waited = context.clock.now()
-    prompts = enhanced_prompt(context, order.request.prompt, pending)
+    prompts = enhancing.read(context, order.request.prompt, pending)
     enhanced = context.clock.now()
     request, meter = read_by_encoders(order.request, str(prompts["read"]))
     if meter.clip_dropped:
@@ -48,19 +48,3 @@ def paint(
     told = {"prompt": prompts.pop("user"), **prompts}
     sent = Order(flux.NAME, request.to_input(), order.destination, order.inputs, told)
     return send(context, sent, link, detach=wish.detach)
-
-
-def enhanced_prompt(context: Context, prompt: str, pending: Pending | None) -> Json:
-    """The user's prompt, Claude's, and the one that will be read."""
-    if pending is None:
-        return {"user": prompt, "enhanced": None, "read": prompt}
-    context.console.step("Claude is rewriting the prompt")
-    found = pending.result()
-    if found.warning:
-        context.console.warn(found.warning)
-        return {"user": prompt, "enhanced": None, "read": prompt}
-    from gpuctl.commands.prompts_text import difference  # noqa: PLC0415  only when it changed
-    from gpuctl.services.enhancement import diff  # noqa: PLC0415  loaded already
-
-    context.console.note(difference(diff(prompt, found.text), context.console.style))
-    return {"user": prompt, "enhanced": found.text, "read": found.text}

@@ -8,7 +8,7 @@ from gpuctl.commands.picture_plan import show_plan
 from gpuctl.commands.target_choice import configured_target, usable_target
 from gpuctl.context import Context
 from gpuctl.services import destinations
-from gpuctl.services.pictures import Plan, Wish, plan
+from gpuctl.services.pictures import Wish, plan
 from gpuctl.workloads import flux
 from gpuctl.workloads.flux_models import Tables
 
@@ -26,7 +26,7 @@ def paint_and_show(context: Context, wish: Wish, *, open_: bool | None) -> None:
         return
     destinations.check(order.destination)
     began = context.clock.now()
-    pending = _start_enhancement(context, wish, order)
+    pending = _rewriting(context, order.request.prompt) if wish.enhance else None
     try:
         target = usable_target(context, flux.NAME, wish.on)
         with context.job_link(target, flux.NAME) as link:
@@ -40,19 +40,10 @@ def paint_and_show(context: Context, wish: Wish, *, open_: bool | None) -> None:
     results.show(context, painted, open_=open_)
 
 
-def _start_enhancement(context: Context, wish: Wish, order: Plan) -> Pending | None:
-    """Claude thinks while the connection is made."""
-    if not wish.enhance:
-        return None
-    from gpuctl.services import enhancement  # noqa: PLC0415  only when asked for
+def _rewriting(context: Context, prompt: str) -> Pending:
+    from gpuctl.commands import enhancing  # noqa: PLC0415  only when asked for
 
-    request = enhancement.request_from(
-        context.settings,
-        order.request.prompt,
-        project_folder=context.project_folder,
-        cache_folder=context.cache_folder,
-    )
-    return enhancement.start(request)
+    return enhancing.started(context, prompt)
 
 
 def tables(context: Context) -> Tables:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpuctl.commands import enhancing
 from gpuctl.commands.generation import show_order
 from gpuctl.commands.results import show
 from gpuctl.commands.target_choice import usable_target
@@ -57,7 +58,7 @@ def make(context: Context, asked: Asked, delivery: Delivery) -> None:
         target = usable_target(context, video.NAME, delivery.on)
         with context.job_link(target, video.NAME) as link:
             link.dial(video.NAME)
-            prompt = _read(context, plan, pending)
+            prompt = str(enhancing.read(context, plan.wishes.prompt, pending)["read"])
             delivered = _made(context, plan, link, prompt, detach=delivery.detach)
     finally:
         if pending is not None:
@@ -140,23 +141,6 @@ def _summed(pieces: list[Delivered]) -> Json:
 
 
 def _rewriting(context: Context, plan: Plan, delivery: Delivery) -> Pending | None:
-    """Claude thinks while the connection is made."""
     if not delivery.enhance or not plan.wishes.prompt:
         return None
-    from gpuctl.services import enhancement  # noqa: PLC0415  only when asked for
-
-    request = enhancement.request_from(
-        context.settings,
-        plan.wishes.prompt,
-        project_folder=context.project_folder,
-        cache_folder=context.cache_folder,
-        is_explicit=delivery.is_explicit,
-    )
-    return enhancement.start(request)
-
-
-def _read(context: Context, plan: Plan, pending: Pending | None) -> str:
-    """The prompt that is read: Claude's, or the operator's own."""
-    from gpuctl.commands.painting import enhanced_prompt  # noqa: PLC0415  shared with flux
-
-    return str(enhanced_prompt(context, plan.wishes.prompt, pending)["read"])
+    return enhancing.started(context, plan.wishes.prompt, is_explicit=delivery.is_explicit)

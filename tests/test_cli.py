@@ -55,7 +55,12 @@ def test_what_follows_two_dashes_is_left_alone() -> None:
         (["flux"], 2, "give a prompt, or --prompt-file FILE", '"…", or - to read stdin'),
         (["flux", " "], 2, "the prompt is empty", None),
         (["flux", "x", "--size", "3x"], 2, "'3x' is not a size", "use WIDTHxHEIGHT"),
-        (["flux", "x", "--out", "a.bmp"], 2, "--out a.bmp: '.bmp' is not a format that it makes", "use png"),
+        (
+            ["flux", "x", "--out", "a.bmp"],
+            2,
+            "--out a.bmp: '.bmp' is not a format that it makes",
+            "use png",
+        ),
         (["flux", "x", "--init", "no.png"], 3, "there is no file no.png", None),
         (["flux", "x", "--prompt-file", "no"], 2, "give a prompt", None),
         (["flux", "x"], 3, "there is no machine for flux yet", "gpuctl deploy flux"),

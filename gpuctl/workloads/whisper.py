@@ -12,7 +12,7 @@ from gpuctl.workloads import base
 NAME = "whisper"
 TITLE = "speech to text"
 COMMAND = "transcribe"
-EXAMPLE = 'transcribe talk.wav'
+EXAMPLE = "transcribe talk.wav"
 PLACE: base.Place = "service"
 FORMATS = {
     "txt": "text/plain",

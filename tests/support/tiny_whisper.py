@@ -1,6 +1,6 @@
 """Builds a Whisper model of 1.7 MB that hears one sentence in whatever it is given.
 
-Run it with a Python that has ctranslate2 and tokenizers: `python tiny_whisper.py FOLDER`. Every part
+Run it with a Python that has ctranslate2 and tokenizers: `python tiny_whisper.py FOLDER`. All
 of it is real but the weights: what a position of the decoder is added to points at the next word of
 the sentence, and all that comes from the sound is multiplied by 0 (feasibility.md §7).
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,7 @@ class Feed:
     _status: str = ""
     _told: Any = None
     _streams: bool = False
+    _pieces: int = 0
     _queued_at: float = 0.0
     _diagnosed_at: float = 0.0
     _diagnosis: str = ""
@@ -155,6 +156,12 @@ class Feed:
         if kind in ("progress", "loading", "log"):
             self._add(str(kind), {name: told[name] for name in told if name != "event"})
 
+    def _tell_pieces(self, pieces: Sequence[object]) -> None:
+        self._pieces += len(pieces)
+        for piece in pieces:
+            if isinstance(piece, dict):
+                self._tell(piece)
+
     def _wait(self) -> None:
         is_working = self._status in ("IN_PROGRESS", "RUNNING")
         if not (self._streams and is_working):
@@ -166,10 +173,7 @@ class Feed:
             # The status that is asked for next says what is the matter.
             self.sleep(self._pause_s)
             return
-        for piece in pieces:
-            output = piece.get("output") if isinstance(piece, dict) else None
-            if isinstance(output, dict):
-                self._tell(output)
+        self._tell_pieces([each.get("output") for each in pieces if isinstance(each, dict)])
         if not pieces:
             self.sleep(self.pace.first_s / 4)
 
@@ -177,6 +181,9 @@ class Feed:
         """The events of the end, from what is safe on this computer's disk."""
         answer, ts = saved["answer"], float(saved["saved_at"])
         output = output_of(answer)
+        if isinstance(answer.get("output"), list):
+            # A job that ended before it was listened to is heard from its result.
+            self._tell_pieces(answer["output"][self._pieces : -1])
         for log in output.get("logs") or ():
             self._add("log", dict(log), ts=ts)
         for artifact in artifacts_of(answer):

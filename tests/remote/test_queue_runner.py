@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-
+import contextlib
 import hashlib
 import os
 import random

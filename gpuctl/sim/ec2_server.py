@@ -98,7 +98,9 @@ class Instances:
             guest.boot()
             next(iter(instance.nics.values())).public_ip = "127.0.0.1"
             instance.add_tags({PORT_TAG: str(guest.port)})
-            instance._state.name, instance._state.code = "running", 16
+            # Who was ended while booting stays ended.
+            if instance._state.name == "pending":
+                instance._state.name, instance._state.code = "running", 16
 
 
 def main(arguments: list[str]) -> None:

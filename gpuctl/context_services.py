@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuctl.errors import UsageError
-from gpuctl.models import Machine
+from gpuctl.models import ENDPOINT_PROVIDER, Machine
 
 if TYPE_CHECKING:
     from gpuctl.config import Settings
@@ -39,7 +39,7 @@ class ServiceContext:
     def job_link(self, target: Machine, workload: str) -> MachineLink | QueueLink | ServiceLink:
         """What jobs of `workload` travel over: HTTP to its service, a queue, or ssh. A machine
         that was rented for one workload may be asked to do another."""
-        if target.provider == "runpod-endpoint":
+        if target.provider == ENDPOINT_PROVIDER:
             return self.queue_link(target)
         if target.provider == SERVICE or workload == "video":
             return self.service_link(target)

@@ -10,6 +10,9 @@ from typing import Any, Literal, Protocol
 # JSON as it crosses a border. Inside, records below are used instead.
 Json = dict[str, Any]
 
+# The `provider` of what stands for an endpoint where a machine is expected.
+ENDPOINT_PROVIDER = "runpod-endpoint"
+
 EventKind = Literal["accepted", "loading", "progress", "log", "artifact", "done", "error"]
 
 

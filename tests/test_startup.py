@@ -158,3 +158,11 @@ def test_what_libraries_would_load_for_their_own_commands_is_left_out(
 ) -> None:
     script = f"import sys, {imports}; sys.exit({left_out!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_picture_waits_for_no_provider_that_it_does_not_need() -> None:
+    code = (
+        "import sys, gpuctl.commands.pictures; print([m for m in sys.modules if '.providers' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

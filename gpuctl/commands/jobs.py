@@ -16,7 +16,7 @@ from gpuctl.commands.results import job_data
 from gpuctl.commands.target_choice import configured_target
 from gpuctl.context import Context
 from gpuctl.errors import GpuctlError, NotFound, UsageError
-from gpuctl.models import JobRecord, Machine
+from gpuctl.models import ENDPOINT_PROVIDER, JobRecord, Machine
 from gpuctl.services import endpoint_memory
 from gpuctl.services.delivery import Delivered
 from gpuctl.services.jobs import cost_usd
@@ -143,7 +143,7 @@ def _machine_of(context: Context, record: JobRecord) -> Machine:
             hint=f"gpuctl transcribe {record.input.get('source')}",
         )
     told = record.context.get("machine")
-    if isinstance(told, dict) and told.get("provider") == "runpod-endpoint":
+    if isinstance(told, dict) and told.get("provider") == ENDPOINT_PROVIDER:
         # Also of an endpoint that is gone: what was finished there is kept on this computer.
         return endpoint_memory.stand_in(record.machine_id, str(told.get("name")))
     machine = context.state.machine(record.machine_id) or configured_target(

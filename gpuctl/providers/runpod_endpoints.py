@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from gpuctl.clients.runpod_api import RunpodApi
 from gpuctl.errors import NotFound
-from gpuctl.models import Endpoint, Json, Need, Secret
+from gpuctl.models import ENDPOINT_PROVIDER, Endpoint, Json, Need, Secret
 from gpuctl.providers.base import LogLine
 
-NAME = "runpod-endpoint"
+NAME = ENDPOINT_PROVIDER
 VOLUME_PATH = "/runpod-volume"
 
 

@@ -7,8 +7,7 @@ from dataclasses import asdict, fields
 from typing import Protocol
 
 from gpuctl.errors import NotFound
-from gpuctl.models import Endpoint, Json, Machine
-from gpuctl.providers.runpod_endpoints import NAME
+from gpuctl.models import ENDPOINT_PROVIDER, Endpoint, Json, Machine
 from gpuctl.services.targets import short_name
 
 KIND = "endpoint"
@@ -58,7 +57,7 @@ def as_machine(endpoint: Endpoint) -> Machine:
     return Machine(
         id=endpoint.id,
         name=endpoint.name,
-        provider=NAME,
+        provider=ENDPOINT_PROVIDER,
         status="PAUSED" if endpoint.workers_max == 0 else "READY",
         workload=endpoint.workload,
         gpu_count=endpoint.gpu_count,
@@ -70,7 +69,7 @@ def as_machine(endpoint: Endpoint) -> Machine:
 
 def stand_in(endpoint_id: str, name: str) -> Machine:
     """For an endpoint of which only this is left to know."""
-    return Machine(id=endpoint_id, name=name, provider=NAME, status="UNKNOWN")
+    return Machine(id=endpoint_id, name=name, provider=ENDPOINT_PROVIDER, status="UNKNOWN")
 
 
 def none_called(text: str, endpoints: Sequence[Endpoint]) -> NotFound:

@@ -14,7 +14,7 @@ from gpuctl.errors import (
     JobFailed,
     TransferFailed,
 )
-from gpuctl.models import Artifact, Event, JobRecord, Json, Report
+from gpuctl.models import ENDPOINT_PROVIDER, Artifact, Event, JobRecord, Json, Report
 from gpuctl.remote.base import Runner
 from gpuctl.services.waiting import Clock
 
@@ -210,7 +210,7 @@ def _meanwhile(record: JobRecord) -> str:
 def kept_for(record: JobRecord) -> str:
     """How long a result can be fetched after the job's end; empty where a machine keeps it."""
     machine = record.context.get("machine")
-    is_queued = isinstance(machine, dict) and machine.get("provider") == "runpod-endpoint"
+    is_queued = isinstance(machine, dict) and machine.get("provider") == ENDPOINT_PROVIDER
     return "30 minutes" if is_queued else ""
 
 

@@ -24,7 +24,6 @@ from gpuctl.services import (
     doctor_accounts,
     doctor_local,
     doctor_machines,
-    doctor_programs,
     doctor_runpod,
     doctor_ssh,
 )
@@ -484,26 +483,3 @@ def test_a_secret_is_in_no_finding(bench: Bench) -> None:
     found = doctor.run(bench, [*doctor_local.CHECKS, *doctor_ssh.CHECKS, *doctor_runpod.CHECKS])
     assert RUNPOD_KEY not in json.dumps([one.as_json() for one in found])
     assert bench.api_key == Secret(RUNPOD_KEY)
-
-
-def test_a_program_that_only_some_need_is_a_warning_with_its_remedy(
-    private_home: Path, stub: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(private_home))
-    found = doctor.run(a_bench(private_home, stub), doctor_programs.CHECKS)
-    assert [(one.name, one.status) for one in found] == [("ffmpeg", "warn"), ("images", "warn")]
-    assert "transcribe" in found[0].found
-    assert all("install" in (one.remedy or "") for one in found)
-
-
-def test_a_program_that_is_there_is_said_to_be(
-    private_home: Path, stub: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs = private_home / "bin"
-    programs.mkdir()
-    for name in ("ffmpeg", "ffprobe"):
-        (programs / name).write_text("#!/bin/sh\n")
-        (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs))
-    found = doctor.run(a_bench(private_home, stub), doctor_programs.CHECKS[:1])
-    assert [one.status for one in found] == ["ok"]
